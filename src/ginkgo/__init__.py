@@ -1,0 +1,3 @@
+"""Ginkgo."""
+
+__version__ = "1.0.0.dev0"
