@@ -1,0 +1,36 @@
+"""The backends: what a tree of services runs on.
+
+One module each, behind the interface of :class:`ginkgo.core.backend.Backend`. They are imported
+when a tree first needs one; this package only knows their names.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from ..core.backend import Backend
+from ..core.context import context
+from ..core.errors import ConfigError
+
+BACKENDS = ("gevent",)
+
+
+def load(name: str) -> Backend:
+    """The backend with that name, for the calling thread.
+
+    Args:
+        name: ``gevent``; the 0.6 way, ``ginkgo.async_.gevent``, is the same.
+
+    Raises:
+        ConfigError: there is no such backend.
+    """
+    short = name.removeprefix("ginkgo.async_.")
+    if short not in BACKENDS:
+        raise ConfigError(
+            f"there is no backend {name!r}", hint=f"backend is one of: {', '.join(BACKENDS)}."
+        )
+    backend: Backend = importlib.import_module(f"{__name__}.{short}").backend()
+    return backend
+
+
+context.load_backend = load

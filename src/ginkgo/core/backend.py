@@ -1,0 +1,166 @@
+"""What the core needs of a concurrency backend, and the record of a lifecycle operation.
+
+The lifecycle is written once, as coroutines that know no event loop (:mod:`ginkgo.core.lifecycle`).
+Their only awaits are each other and the methods of a :class:`Backend` that are marked ``async``
+below. asyncio awaits them as they are; gevent and threading run them to their end, since there
+each primitive blocks and never suspends the coroutine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from .service import Service
+
+
+class Interruption(BaseException):
+    """Thrown into a hook to break into it: its time is over, or it is not wanted any more.
+
+    A BaseException, so that ``except Exception`` in a hook's own retry loop lets it through.
+    """
+
+
+class Expired(Interruption):
+    """The hook's time is over."""
+
+
+class Signal(Protocol):
+    """What a coroutine waits for: set once, by code in the backend's own thread."""
+
+    def set(self) -> None: ...
+
+
+class Backend(Protocol):
+    """One kind of concurrency, for the trees of one thread."""
+
+    name: str
+
+    def drive(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> Any:
+        """Carry an operation out for a caller, who waits for it (on asyncio: may await it).
+
+        Works from every task and thread. A caller that is itself ended while it waits ends a
+        start, and leaves a stop going on.
+        """
+
+    def background(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> None:
+        """Carry an operation out with nobody waiting for it."""
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine that only waits, in the caller's own task."""
+
+    def release(self, operation: Operation) -> None:
+        """Let the caller of `operation` go on, while it continues in the background."""
+
+    def interrupt(self, operation: Operation) -> None:
+        """Break into the operation's hook, if it is in one that may be broken into."""
+
+    def post(self, function: Callable[..., object], *args: object) -> None:
+        """Call `function` soon in the backend's own thread; from any thread."""
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+
+    def signal(self) -> Signal: ...
+
+    async def wait(self, signal: Signal, timeout: float | None) -> bool:
+        """Wait for a signal; False when `timeout` seconds went by first."""
+
+    async def call(
+        self, operation: Operation, hook: Callable[[], object], timeout: float | None
+    ) -> object:
+        """Run a hook and return what it returns; raises Expired when its time is over."""
+
+    def spawn(
+        self,
+        service: Service,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        delay: float | None = None,
+    ) -> Any:
+        """Start a task, after `delay` seconds when that is given."""
+
+    def every(
+        self,
+        service: Service,
+        seconds: float,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
+        """Start a task that calls `function` every so many seconds."""
+
+    def cancel(self, task: Any) -> None:
+        """Ask a task to end. Returns at once; may be called again."""
+
+    async def join(self, tasks: Iterable[Any], timeout: float) -> list[Any]:
+        """Wait for tasks to end; returns those that have not after `timeout` seconds."""
+
+    def describe(self, task: Any) -> str:
+        """A task's name and its stack, for the log."""
+
+    def primitives(self, service: Service) -> Any:
+        """The object that is ``service.async_``."""
+
+
+class Operation:
+    """One start, stop, reload or restart that is under way.
+
+    Args:
+        backend: who drives it.
+        service: what it was asked of.
+        kind: ``start``, ``stop``, ``reload``, ``restart`` or ``fail``.
+
+    Attributes:
+        caller: the task that waits for it, or None.
+        abandoned: what to raise at the next step, when the operation was told to give up.
+        interruptible: whether a hook of it may be broken into now. Bringing down never may.
+        left_out: tasks that asked for the stop of their own service: they are not waited for,
+            and end once the operation has returned to them.
+        handle: what the backend keeps of it.
+    """
+
+    __slots__ = (
+        "abandoned",
+        "backend",
+        "caller",
+        "handle",
+        "interruptible",
+        "kind",
+        "left_out",
+        "service",
+    )
+
+    def __init__(self, backend: Backend, service: Service, kind: str) -> None:
+        self.backend = backend
+        self.service = service
+        self.kind = kind
+        self.caller: Any = None
+        self.abandoned: BaseException | None = None
+        self.interruptible = False
+        self.left_out: list[Any] = []
+        self.handle: Any = None
+
+    def callers(self) -> Iterator[Any]:
+        """The task that waits for this operation, who waits for that one's operation, and so on.
+
+        A backend's task that carries out an operation has it as its attribute ``operation``.
+        """
+        caller = self.caller
+        while caller is not None:
+            yield caller
+            operation = getattr(caller, "operation", None)
+            caller = operation.caller if operation is not None else None
+
+    def holds_up(self, other: Operation) -> bool:
+        """Whether `other` cannot go on before this operation lets its caller go."""
+        return any(getattr(caller, "operation", None) is other for caller in self.callers())
+
+    def abandon(self, reason: BaseException) -> None:
+        """Tell the operation to give up. Without effect once it brings down what it had started."""
+        if self.abandoned is None:
+            self.abandoned = reason
+            if self.interruptible:
+                self.backend.interrupt(self)

@@ -1,0 +1,44 @@
+"""What is true for the whole process, in the one place where it may be looked up.
+
+The core knows no backend, no signal and no configuration. Whoever does (the `async_` package, the
+runner) says so here, once, when it is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .backend import Backend
+    from .service import Service
+
+
+def _no_backend(name: str) -> Backend:
+    raise RuntimeError(f"no backend can be loaded ({name}): the ginkgo package is not wired up")
+
+
+class Context:
+    """The process-wide values that services fall back to.
+
+    Attributes:
+        root: the root of the tree that this process runs, or None.
+        start_timeout: seconds that a service may take from the call of its `do_start` until it is
+            ready, unless its class or instance says otherwise.
+        stop_timeout: seconds that a service's tasks and its `do_stop` may take, likewise.
+        backend: the name of the backend of a tree whose root does not choose one.
+        load_backend: gives the backend with a name; set by `ginkgo.async_`.
+        serving: wraps `Service.serve_forever`, so that signals stop it; set by `ginkgo`.
+    """
+
+    def __init__(self) -> None:
+        self.root: Service | None = None
+        self.start_timeout = 30.0
+        self.stop_timeout = 10.0
+        self.backend = "gevent"
+        self.load_backend: Callable[[str], Backend] = _no_backend
+        self.serving: Callable[[Service], AbstractContextManager[object]] = nullcontext
+
+
+context = Context()

@@ -1,0 +1,449 @@
+"""How a tree starts, stops, reloads and fails: written once, for every backend.
+
+::
+
+    start(app)                      stop(app)
+      start(app/db)      1            app: tasks, do_stop     4
+        db.do_start      2            stop(app/web)           5
+      start(app/web)     3            stop(app/db)            6
+      app.do_start       4
+
+A service that is being started, stopped or reloaded is *held* by one operation
+(``service._operation``). Whoever else comes to it waits until it is let go; a stop asks the start
+or reload that it meets to give up. Where that wait could never end, because the holder's own hook
+is what asked, the asker is let go at once, and the operation goes on when the hook has returned.
+
+All of this runs in one thread's turn: between two awaits nobody else touches the tree.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from .backend import Backend, Expired, Interruption, Operation
+from .context import context
+from .failure import Abandoned, Failure, ReloadTimeout, StartTimeout, StopTimeout
+from .state import FAILED, READY, STARTING, STOPPED, move, notify
+from .tasks import end_tasks
+
+if TYPE_CHECKING:
+    from .service import Service
+
+logger = logging.getLogger(__name__)
+
+
+_Condition = Callable[[], bool]
+_Walk = Callable[..., Coroutine[Any, Any, None]]
+
+
+# -- start ---------------------------------------------------------------------------------------
+
+
+async def start(operation: Operation, service: Service) -> None:
+    """Start `service` and all below it; returns when it is ready."""
+    while service._state != READY:
+        if service._operation is not None:
+            starting = service._state == STARTING
+            await _settled(operation, service)
+            if starting and service._state != READY:
+                if service.failure is not None:
+                    raise service.failure.error
+                raise Abandoned(f"{service.path} was stopped while it was starting", service)
+        else:
+            await _bring_up(operation, service)
+            return
+
+
+async def _bring_up(operation: Operation, service: Service) -> None:
+    move(service, "start")
+    service._operation = operation
+    service._backend = operation.backend
+    service.failure = None
+    operation.interruptible = True
+    try:
+        if service.start_before:
+            given = await _run_do_start(operation, service)
+            await _start_children(operation, service)
+            service._children_up = True
+        else:
+            if service._children:
+                await _start_children(operation, service)
+            service._children_up = True
+            given = await _run_do_start(operation, service)
+        if given is not None:
+            await _wait_until_ready(operation, service, given)
+        if operation.abandoned is not None:
+            raise operation.abandoned
+    except BaseException as error:
+        reason = await _unwind(operation, service, error)
+        if reason is error:
+            raise
+        raise reason from None
+    service._operation = None
+    move(service, "ready")
+    if service._reload_wanted:
+        service._reload_wanted = False
+        begin(service, "reload", reload)
+
+
+async def _start_children(operation: Operation, service: Service) -> None:
+    seen: tuple[Service, ...] = ()
+    while seen != (children := tuple(service._children)):  # one may be added or removed meanwhile
+        for child in children:
+            if operation.abandoned is not None:
+                raise operation.abandoned
+            if child._state != READY and child.parent is service:
+                await start(operation, child)
+        seen = children
+
+
+async def _run_do_start(operation: Operation, service: Service) -> float | None:
+    """Call do_start. Returns None when that made it ready, else the time at which it was called."""
+    if operation.abandoned is not None:
+        raise operation.abandoned
+    service._entered = True
+    if not service._overrides("do_start"):
+        return None
+    service._ready_told = False
+    backend = operation.backend
+    limit = start_limit(service)
+    began = backend.now()
+    try:
+        result = await backend.call(operation, service.do_start, limit)
+    except Expired:
+        raise StartTimeout(
+            f"{service.path}: do_start did not return within {limit:g} s",
+            hint="Raise start_timeout of that service, or let do_start return Service.NOT_READY "
+            "and call set_ready() from a task when the service is ready.",
+        ) from None
+    except Exception as error:
+        error.add_note(f"in do_start of {service.path}")
+        raise
+    return began if result is service.NOT_READY else None
+
+
+async def _wait_until_ready(operation: Operation, service: Service, began: float) -> None:
+    limit = start_limit(service)
+    backend = operation.backend
+    left = None if limit is None else max(0.0, began + limit - backend.now())
+    if not await _until(backend, service, lambda: service._ready_told, left):
+        raise StartTimeout(
+            f"{service.path}: started, but not ready within {limit:g} s",
+            hint="do_start returned NOT_READY, and nobody called set_ready() in time.",
+        )
+
+
+async def _unwind(operation: Operation, service: Service, error: BaseException) -> BaseException:
+    """A start of `service` failed, or was given up: undo what it did. Returns what to raise."""
+    operation.interruptible = False
+    end = "failed"
+    if isinstance(error, Interruption) and operation.abandoned is not None:
+        error = operation.abandoned  # not what the hook was broken into with, but what for
+    if isinstance(error, Abandoned) and not error.reached:
+        error.reached = error.service is service
+        if error.failure is None or not error.reached:
+            end = "stopped"
+        else:
+            service.failure = error.failure
+            error = error.failure.error
+    else:
+        cause = next((child.failure for child in service._children if child.failure), None)
+        if cause is not None and cause.error is error:
+            service.failure = Failure(service.path, "child", error, cause)
+        else:
+            service.failure = Failure(service.path, "start", error)
+    errors: list[BaseException] = []
+    await _bring_down(operation, service, errors, end)
+    for other in errors:
+        error.add_note(f"and undoing the start raised {type(other).__name__}: {other}")
+    return error
+
+
+# -- stop ----------------------------------------------------------------------------------------
+
+
+async def stop(operation: Operation, service: Service, errors: list[BaseException]) -> None:
+    """Stop `service` and all below it, whatever its state; what raises is put into `errors`."""
+    while service._operation is not None:
+        holder = service._operation
+        if service._state in (STARTING, READY) or holder.service is service:
+            holder.abandon(_stopped_meanwhile(service))
+        await _settled(operation, service)
+    if service._state == READY:
+        await _bring_down(operation, service, errors, "stopped")
+    else:
+        if service._tasks:  # spawned before the first start
+            await end_tasks(operation, service, errors)
+        move(service, "stopped")
+
+
+async def _bring_down(
+    operation: Operation, service: Service, errors: list[BaseException], end: str
+) -> None:
+    """The exact reverse of a start. Never stops half way."""
+    move(service, "stop")
+    service._operation = operation
+    service._children_up = False
+    service._reload_wanted = False
+    if service.start_before:
+        await _stop_children(operation, service, errors, end)
+        await _stop_itself(operation, service, errors)
+    else:
+        await _stop_itself(operation, service, errors)
+        if service._children:
+            await _stop_children(operation, service, errors, end)
+    service._operation = None
+    move(service, end)
+
+
+async def _stop_children(
+    operation: Operation, service: Service, errors: list[BaseException], end: str
+) -> None:
+    for child in reversed(tuple(service._children)):
+        if child._state == FAILED and end == "failed":
+            continue  # so that one can see which it was
+        await stop(operation, child, errors)
+
+
+async def _stop_itself(operation: Operation, service: Service, errors: list[BaseException]) -> None:
+    if service._tasks:
+        await end_tasks(operation, service, errors)
+    if not service._entered:
+        return
+    service._entered = False
+    if service._overrides("do_stop"):
+        limit = stop_limit(service)
+        try:
+            await operation.backend.call(operation, service.do_stop, limit)
+        except Expired:
+            error: BaseException = StopTimeout(
+                f"{service.path}: do_stop did not return within {limit:g} s",
+                hint="Raise stop_timeout of that service, or make its do_stop quicker.",
+            )
+            _collect(service, "do_stop", error, errors)
+        except BaseException as raised:  # noqa: BLE001 - a stop goes on, whatever raises
+            _collect(service, "do_stop", raised, errors)
+    if service._tasks:  # spawned by do_stop
+        await end_tasks(operation, service, errors)
+
+
+def _collect(
+    service: Service, hook: str, error: BaseException, errors: list[BaseException]
+) -> None:
+    error.add_note(f"in {hook} of {service.path}")
+    logger.error("%s: %s failed: %s", service.path, hook, error, exc_info=error)
+    errors.append(error)
+
+
+def raise_collected(what: str, errors: list[BaseException]) -> None:
+    """Raise what was collected: the error itself, or a group where there are several."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise BaseExceptionGroup(what, errors)
+
+
+# -- restart and reload --------------------------------------------------------------------------
+
+
+async def restart(operation: Operation, service: Service) -> None:
+    """Stop `service`, and start it again. A stop that comes meanwhile has the last word."""
+    errors: list[BaseException] = []
+    await stop(operation, service, errors)
+    if operation.abandoned is not None:
+        raise operation.abandoned
+    await start(operation, service)
+    raise_collected(f"stopping {service.path} to restart it", errors)
+
+
+async def reload(operation: Operation, service: Service) -> None:
+    """Call do_reload down the tree. Every service is reached, whatever raises.
+
+    A reload during a start is done once, when the service is ready. Of many at a time, one runs and
+    one more runs after it. A service that is not running has nothing to reload.
+    """
+    if service._state == STARTING:
+        service._reload_wanted = True
+        return
+    if service._state != READY:
+        return
+    running = service._reloading
+    if running is not None:
+        service._reload_wanted = True
+        if operation.holds_up(running):
+            operation.backend.release(operation)
+        await _until(operation.backend, service, lambda: service._reloading is not running, None)
+        return
+    service._reloading = operation
+    errors: list[BaseException] = []
+    try:
+        service._reload_wanted = True
+        while service._reload_wanted and service._state == READY:
+            service._reload_wanted = False
+            errors.clear()
+            await _reload_walk(operation, service, errors)
+    finally:
+        service._reloading = None
+        notify(service)
+    raise_collected(f"reloading {service.path}", errors)
+
+
+async def _reload_walk(operation: Operation, service: Service, errors: list[BaseException]) -> None:
+    if service.start_before:
+        await _run_do_reload(operation, service, errors)
+    for child in tuple(service._children):
+        if service._state != READY:
+            return
+        await _reload_walk(operation, child, errors)
+    if not service.start_before:
+        await _run_do_reload(operation, service, errors)
+
+
+async def _run_do_reload(
+    operation: Operation, service: Service, errors: list[BaseException]
+) -> None:
+    if not service._overrides("do_reload"):
+        return
+    await _settled(operation, service)
+    if service._state != READY:
+        return
+    limit = start_limit(service)
+    service._operation = operation
+    operation.interruptible = True
+    try:
+        await operation.backend.call(operation, service.do_reload, limit)
+        service.reload_error = None
+    except Expired:
+        error = ReloadTimeout(f"{service.path}: do_reload did not return within {limit:g} s")
+        service.reload_error = error
+        _collect(service, "do_reload", error, errors)
+    except BaseException as raised:  # noqa: BLE001 - every service is reached
+        if operation.abandoned is None:
+            service.reload_error = raised
+            _collect(service, "do_reload", raised, errors)
+        elif not isinstance(raised, Interruption):
+            _collect(service, "do_reload", raised, errors)
+    finally:
+        operation.interruptible = False
+        operation.abandoned = None
+        service._operation = None
+        notify(service)
+
+
+# -- failure -------------------------------------------------------------------------------------
+
+
+def begin_failure(service: Service, failure: Failure) -> None:
+    """A task of `service` failed. Called in the backend's own thread; returns at once."""
+    state = service._state
+    if state == READY:
+        begin(service, "fail", fail, failure)
+    elif state == STARTING and service._operation is not None:
+        service._operation.abandon(Abandoned(str(failure), service, failure))
+
+
+async def fail(operation: Operation, service: Service, failure: Failure) -> None:
+    """`service` cannot go on: bring it down, and then those above it, which need it."""
+    if service._state == READY and service._operation is not None:
+        service._operation.abandon(_stopped_meanwhile(service))
+        await _settled(operation, service)
+    if service._state != READY:
+        return
+    service.failure = failure
+    errors: list[BaseException] = []
+    await _bring_down(operation, service, errors, "failed")
+    parent = service.parent
+    if parent is None:
+        return
+    above = Failure(parent.path, "child", failure.error, failure)
+    if parent._state == READY:
+        await fail(operation, parent, above)
+    else:
+        begin_failure(parent, above)
+
+
+# -- waiting -------------------------------------------------------------------------------------
+
+
+def begin(service: Service, kind: str, what: _Walk, *args: object) -> None:
+    """Begin an operation that nobody waits for."""
+    operation = Operation(service.backend_in_use, service, kind)
+    operation.backend.background(operation, what(operation, service, *args))
+
+
+async def until(
+    backend: Backend, service: Service, states: tuple[str, ...], timeout: float | None
+) -> bool:
+    """Wait for one of `states`, even if the service only passes through it."""
+    passed = False
+
+    def reached() -> bool:
+        nonlocal passed
+        passed = passed or service._state in states
+        return passed
+
+    return await _until(backend, service, reached, timeout)
+
+
+async def over(backend: Backend, service: Service) -> None:
+    """Wait until nothing of `service` runs any more; a restart is not the end of it."""
+    await _until(
+        backend,
+        service,
+        lambda: service._state in (STOPPED, FAILED) and service._operation is None,
+        None,
+    )
+
+
+async def _settled(operation: Operation, service: Service) -> None:
+    """Wait until no operation holds `service`."""
+    while (holder := service._operation) is not None:
+        if operation.holds_up(holder):
+            operation.backend.release(operation)
+        await _until(
+            operation.backend,
+            service,
+            lambda holder=holder: service._operation is not holder,  # type: ignore[misc]
+            None,
+        )
+
+
+async def _until(
+    backend: Backend, service: Service, reached: _Condition, timeout: float | None
+) -> bool:
+    if reached():
+        return True
+    signal = backend.signal()
+
+    def look(_: Service) -> None:
+        if reached():
+            signal.set()
+
+    if service._watchers is None:
+        service._watchers = []
+    service._watchers.append(look)
+    try:
+        return await backend.wait(signal, timeout) or reached()
+    finally:
+        service._watchers.remove(look)
+        if not service._watchers:
+            service._watchers = None
+
+
+def start_limit(service: Service) -> float | None:
+    """Seconds that the start of `service` may take."""
+    limit = service.start_timeout
+    return context.start_timeout if limit is None else limit
+
+
+def stop_limit(service: Service) -> float | None:
+    """Seconds that the tasks and the do_stop of `service` may take."""
+    limit = service.stop_timeout
+    return context.stop_timeout if limit is None else limit
+
+
+def _stopped_meanwhile(service: Service) -> Abandoned:
+    what = "starting" if service._state == STARTING else "reloading or restarting"
+    return Abandoned(f"{service.path} was stopped while it was {what}", service)

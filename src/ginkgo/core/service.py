@@ -1,0 +1,403 @@
+"""The service: what everything else is made of.
+
+A service is started, stopped and reloaded; it owns the tasks that it spawns, and contains other
+services. A subclass says what happens in three hooks::
+
+    class Echo(Service):
+        def __init__(self):
+            self.add_service(StreamServer(":7000", self.handle))
+
+        def do_start(self):  # the children are ready
+            self.spawn(self.count_forever)
+
+        def do_stop(self):  # the tasks have ended, the children are still there
+            ...
+
+        def do_reload(self):  # the configuration may have changed
+            ...
+
+How a tree of them starts and stops is in :mod:`ginkgo.core.lifecycle`. An idle service is one
+object: no task, event or lock is made before it is needed. Its fields have their first values on
+the class, so that a subclass need not call ``super().__init__()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from . import lifecycle
+from .backend import Backend, Operation
+from .context import context
+from .errors import GinkgoError, UsageError
+from .failure import Abandoned, Failure, SpawnRefused
+from .state import FAILED, READY, STARTING, STATES, STOPPED, State, notify
+
+if TYPE_CHECKING:
+    from .state import State as _State
+
+S = TypeVar("S", bound="Service")
+
+
+class _NotReady:
+    def __repr__(self) -> str:
+        return "Service.NOT_READY"
+
+
+class Service:
+    """A component that starts, stops and reloads, owns its tasks, and contains other services.
+
+    Attributes:
+        start_before: True makes `do_start` run before the children start, and `do_reload` before
+            theirs; `do_stop` then runs after they have stopped.
+        start_timeout: seconds until the service has to be ready, counted from the call of its
+            `do_start`; None for the process's `start_timeout` (30).
+        stop_timeout: seconds for its tasks to end, and then for its `do_stop`; None for the
+            process's `stop_timeout` (10).
+        backend: the name of the backend of a tree whose root is this service; None for the
+            configured one.
+        failure: why the service failed, or None.
+        reload_error: what its last `do_reload` raised, or None.
+        parent: the service that contains this one, or None.
+    """
+
+    NOT_READY: Final = _NotReady()
+
+    start_before: bool = False
+    start_timeout: float | None = None
+    stop_timeout: float | None = None
+    backend: str | None = None
+
+    failure: Failure | None = None
+    reload_error: BaseException | None = None
+    parent: Service | None = None
+
+    _state: str = "init"
+    _children: list[Service] | tuple[()] = ()
+    _children_up = False
+    _tasks: set[Any] | None = None
+    _operation: Operation | None = None
+    _backend: Backend | None = None
+    _watchers: list[Callable[[Service], None]] | None = None
+    _entered = False
+    _ready_told = False
+    _reloading: Operation | None = None
+    _reload_wanted = False
+    _name: str | None = None
+    _ending: BaseException | None = None
+
+    # -- hooks: what a subclass writes -----------------------------------------------------------
+
+    def do_start(self) -> Any:
+        """What happens when the service starts: open, connect, spawn.
+
+        The children are ready (with `start_before`: will be started next). Return ``NOT_READY``
+        when the service is ready only later: it is when :meth:`set_ready` is called.
+        """
+
+    def do_stop(self) -> Any:
+        """What happens when the service stops. Called if and only if `do_start` was entered.
+
+        The service's tasks have ended; its children stop next.
+        """
+
+    def do_reload(self) -> Any:
+        """What happens when the service is told to take its new configuration."""
+
+    # -- composition -----------------------------------------------------------------------------
+
+    def add_service(self, child: S) -> S:
+        """Make `child` a part of this service, and return it.
+
+        In a service that runs the child is started at once. If that fails, the error is raised,
+        and the child is not part of the service.
+        """
+        self._adopt(child)
+        if self._state == READY or (self._state == STARTING and self._children_up):
+            operation = Operation(self.backend_in_use, child, "start")
+            operation.backend.drive(operation, self._start_added(operation, child))
+        return child
+
+    async def _start_added(self, operation: Operation, child: Service) -> None:
+        try:
+            await lifecycle.start(operation, child)
+        except BaseException:
+            self._disown(child)
+            raise
+
+    def remove_service(self, child: Service) -> Any:
+        """Stop `child` if it runs, and take it out of this service.
+
+        Raises:
+            UsageError: `child` is not a child of this service.
+            Exception: what the child's stop raised; it is taken out all the same.
+        """
+        if child.parent is not self:
+            raise UsageError(f"{child.path} is not a child of {self.path}")
+        operation = Operation(self.backend_in_use, child, "stop")
+        return operation.backend.drive(operation, self._remove(operation, child))
+
+    async def _remove(self, operation: Operation, child: Service) -> None:
+        errors: list[BaseException] = []
+        path = child.path
+        await lifecycle.stop(operation, child, errors)
+        self._disown(child)
+        lifecycle.raise_collected(f"stopping {path}", errors)
+
+    def _adopt(self, child: Service) -> None:
+        if not isinstance(child, Service):
+            raise UsageError(
+                f"{self.path}: add_service takes a service, not {child!r}",
+                hint="A gevent server becomes a service by ServerWrapper(server).",
+            )
+        if child.parent is not None:
+            raise UsageError(f"{child.path} already has a parent: a service is in one place only")
+        if child is self or child in self._ancestors():
+            raise UsageError(f"{child.path} cannot be added below itself")
+        if not isinstance(self._children, list):
+            self._children = []
+        self._children.append(child)
+        child.parent = self
+
+    def _disown(self, child: Service) -> None:
+        if child.parent is self and isinstance(self._children, list):
+            self._children.remove(child)
+            child.parent = None
+
+    @property
+    def children(self) -> tuple[Service, ...]:
+        """The services that this one contains, in the order in which they start."""
+        return tuple(self._children)
+
+    @property
+    def root(self) -> Service:
+        """The topmost service of the tree."""
+        service = self
+        while service.parent is not None:
+            service = service.parent
+        return service
+
+    def walk(self) -> Iterator[Service]:
+        """This service and all below it, parents first."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def _ancestors(self) -> Iterator[Service]:
+        service = self.parent
+        while service is not None:
+            yield service
+            service = service.parent
+
+    @property
+    def name(self) -> str:
+        """What the service is called within its parent: its class's name, unless it is set."""
+        return self._name or type(self).__name__
+
+    @name.setter
+    def name(self, name: str) -> None:
+        if not name or "/" in name:
+            raise UsageError(f"a service's name is not empty and has no slash in it: {name!r}")
+        self._name = name
+
+    @property
+    def path(self) -> str:
+        """Where the service is in its tree: ``app/db/pool``. Of siblings with the same name the
+        second is ``name-2``, and so on."""
+        if self.parent is None:
+            return self.name
+        name, number = self.name, 0
+        for sibling in self.parent._children:
+            number += sibling.name == name
+            if sibling is self:
+                break
+        return f"{self.parent.path}/{name}" + (f"-{number}" if number > 1 else "")
+
+    # -- lifecycle -------------------------------------------------------------------------------
+
+    def start(self) -> Any:
+        """Start the children and this service, and return when all of it is ready.
+
+        Without effect on a service that is ready. On one that is starting it waits for that start;
+        on one that is stopping it starts it again afterwards.
+
+        Raises:
+            Exception: what failed the start, with a note that names the service it came from. What
+                had been started has been stopped again.
+            StartTimeout: a service was not ready within its `start_timeout`.
+            Abandoned: the service was stopped meanwhile.
+        """
+        operation = Operation(self.backend_in_use, self, "start")
+        return operation.backend.drive(operation, lifecycle.start(operation, self))
+
+    def stop(self) -> Any:
+        """Stop this service and its children, in the reverse order, and return when it is done.
+
+        Whatever raises, everything is stopped. Without effect on a service that does not run. A
+        task that stops its own service gets the call back, and ends at its next wait.
+
+        Raises:
+            Exception: what a `do_stop` raised, or an ExceptionGroup of several.
+            StopTimeout: a task or a `do_stop` did not end within `stop_timeout`.
+        """
+        operation = Operation(self.backend_in_use, self, "stop")
+        return operation.backend.drive(operation, self._stop(operation))
+
+    async def _stop(self, operation: Operation) -> None:
+        errors: list[BaseException] = []
+        await lifecycle.stop(operation, self, errors)
+        lifecycle.raise_collected(f"stopping {self.path}", errors)
+
+    def reload(self) -> Any:
+        """Call `do_reload` of the children and of this service. Every service is reached.
+
+        Raises:
+            Exception: what a `do_reload` raised, or an ExceptionGroup of several; each such
+                service has it as its `reload_error`.
+        """
+        operation = Operation(self.backend_in_use, self, "reload")
+        return operation.backend.drive(operation, lifecycle.reload(operation, self))
+
+    def restart(self) -> Any:
+        """Stop this service if it runs, and start it."""
+        operation = Operation(self.backend_in_use, self, "restart")
+        return operation.backend.drive(operation, lifecycle.restart(operation, self))
+
+    def set_ready(self) -> None:
+        """Tell that the service is ready, when its `do_start` has returned ``NOT_READY``."""
+        self.backend_in_use.post(self._tell_ready)
+
+    def _tell_ready(self) -> None:
+        self._ready_told = True
+        notify(self)
+
+    @property
+    def state(self) -> _State:
+        """The state: ``state.current``, ``state == "ready"``, ``state.wait("stopped")``."""
+        return State(self)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the service and all below it were started and run."""
+        return self._state == READY
+
+    def wait(self, state: str = READY, timeout: float | None = None) -> Any:
+        """Wait until the service is in `state`, at most `timeout` seconds.
+
+        Returns:
+            False when the time was over first.
+
+        Raises:
+            UsageError: there is no such state.
+        """
+        if state not in STATES:
+            raise UsageError(f"there is no state {state!r}: it is one of {', '.join(STATES)}")
+        backend = self.backend_in_use
+        return backend.run(lifecycle.until(backend, self, (state,), timeout))
+
+    def serve_forever(self) -> Any:
+        """Start the service if need be, and wait until it is stopped: a script needs no runner.
+
+        SIGTERM and Ctrl+C stop it in order, where nobody else handles them.
+
+        Raises:
+            Exception: what made the start or the service fail.
+            SystemExit: a task raised it.
+        """
+        with context.serving(self):
+            backend = self.backend_in_use
+            try:
+                if self._state != READY:
+                    self.start()
+                backend.run(lifecycle.over(backend, self))
+            except KeyboardInterrupt:
+                self.stop()
+            except Abandoned:
+                backend.run(lifecycle.over(backend, self))
+        if self._ending is not None:
+            raise self._ending
+        if self.failure is not None:
+            raise self.failure.error
+
+    def end_with(self, ending: BaseException) -> None:
+        """Stop the tree in order because a task raised `ending`, SystemExit or KeyboardInterrupt.
+
+        It is raised by :meth:`serve_forever`; the runner makes it the exit status of the process.
+        """
+        root = self.root
+        if root._ending is None:
+            root._ending = ending
+        operation = Operation(root.backend_in_use, root, "stop")
+        operation.backend.background(operation, root._stop(operation))
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    # -- tasks -----------------------------------------------------------------------------------
+
+    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run ``function(*args, **kwargs)`` as a task of this service, and return the task.
+
+        The task ends when the service stops. A task that raises fails its service.
+
+        Raises:
+            SpawnRefused: the service is stopped.
+        """
+        if self._state in (STOPPED, FAILED):
+            raise self._spawn_refused()
+        return self.backend_in_use.spawn(self, function, args, kwargs)
+
+    def spawn_later(
+        self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """The same as :meth:`spawn`, `seconds` later. The task can be ended before."""
+        if self._state in (STOPPED, FAILED):
+            raise self._spawn_refused()
+        return self.backend_in_use.spawn(self, function, args, kwargs, seconds)
+
+    def every(self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call ``function(*args, **kwargs)`` every `seconds`, for the first time after that time.
+
+        It never runs twice at a time: when a call takes longer than `seconds`, the calls that it
+        makes impossible are left out.
+        """
+        if self._state in (STOPPED, FAILED):
+            raise self._spawn_refused()
+        if not seconds > 0:
+            raise UsageError(f"{self.path}: every() takes a time above 0 s, not {seconds!r}")
+        return self.backend_in_use.every(self, seconds, function, args, kwargs)
+
+    def _spawn_refused(self) -> GinkgoError:
+        return SpawnRefused(
+            f"{self.path}: nothing can be spawned in a service that is {self._state}",
+            hint="Spawn in do_start, or while the service runs.",
+        )
+
+    @property
+    def async_(self) -> Any:
+        """The async primitives of this service's backend: ``sleep``, ``event``, ``queue``..."""
+        primitives = self.__dict__.get("_primitives")
+        if primitives is None:
+            primitives = self.__dict__["_primitives"] = self.backend_in_use.primitives(self)
+        return primitives
+
+    @property
+    def backend_in_use(self) -> Backend:
+        """The backend that drives this service: its tree's own, chosen at first use."""
+        backend = self._backend
+        if backend is None:
+            if self.parent is not None:
+                return self.parent.backend_in_use
+            backend = self._backend = context.load_backend(self.backend or context.backend)
+        return backend
+
+    def _overrides(self, hook: str) -> bool:
+        """Whether the class (or the instance) says something in `hook`: no call for nothing."""
+        return getattr(type(self), hook) is not getattr(Service, hook) or hook in self.__dict__
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path} {self._state}>"
