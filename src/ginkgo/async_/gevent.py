@@ -35,6 +35,10 @@ from .base import repeat, run_to_end
 if TYPE_CHECKING:
     from ..core.service import Service
 
+    _Greenlet = gevent.Greenlet[..., Any]
+else:
+    _Greenlet = gevent.Greenlet
+
 logger = logging.getLogger(__name__)
 
 _SERVERS = {
@@ -63,7 +67,7 @@ def backend() -> GeventBackend:
     return mine
 
 
-class Task(gevent.Greenlet[..., Any]):
+class Task(_Greenlet):
     """A greenlet that belongs to a service.
 
     It is what 0.6 returned from ``spawn``, a greenlet: ``get()``, ``join()``, ``kill()``. An error
@@ -113,7 +117,7 @@ class Task(gevent.Greenlet[..., Any]):
         return self.raised
 
 
-class _OperationGreenlet(gevent.Greenlet[..., Any]):
+class _OperationGreenlet(_Greenlet):
     """Carries one operation out."""
 
     def __init__(self, operation: Operation, work: Coroutine[Any, Any, Any], hub: Any) -> None:
@@ -265,7 +269,7 @@ class GeventBackend:
             raise greenlet.raised
         return greenlet.result
 
-    def _in_thread(self, make: Callable[[], gevent.Greenlet[..., Any]], start: bool = False) -> Any:
+    def _in_thread(self, make: Callable[[], _Greenlet], start: bool = False) -> Any:
         """Run a greenlet in the hub's thread, and block the calling thread until it has ended."""
         done = native.lock()
         done.acquire()
@@ -277,7 +281,7 @@ class GeventBackend:
             if start:
                 greenlet.start()
 
-        def finish(greenlet: gevent.Greenlet[..., Any]) -> None:
+        def finish(greenlet: _Greenlet) -> None:
             result.append(greenlet)
             done.release()
 
