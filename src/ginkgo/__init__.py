@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import async_ as _backends  # noqa: F401 - tells the core where the backends are
+from .core.context import context as _context
 
 if TYPE_CHECKING:
     from . import process as process
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
     from .core.tasks import require_ready as require_ready
 
 __version__ = "1.0.0.dev0"
+
+
+def _serving(service: Any) -> Any:
+    """What wraps serve_forever: the core knows no signals."""
+    from .process.signals import serving
+
+    return serving(service)
+
+
+_context.serving = _serving
 
 _NAMES = {
     "GinkgoError": "core.errors",

@@ -289,6 +289,11 @@ class GeventBackend:
         done.acquire()
         return result[0].get()
 
+    def watch(self, fd: int, callback: Callable[[], object]) -> Any:
+        watcher = self._loop.io(fd, 1)  # libev's READ
+        watcher.start(callback)
+        return watcher
+
     # -- waiting ---------------------------------------------------------------------------------
 
     def now(self) -> float:

@@ -59,6 +59,10 @@ class Backend(Protocol):
     def post(self, function: Callable[..., object], *args: object) -> None:
         """Call `function` soon in the backend's own thread; from any thread."""
 
+    def watch(self, fd: int, callback: Callable[[], object]) -> Any:
+        """Call `callback` in the loop whenever `fd` is readable. Ended by ``close()`` of what it
+        returns."""
+
     def now(self) -> float:
         """Monotonic seconds."""
 

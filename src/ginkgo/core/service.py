@@ -248,6 +248,14 @@ class Service:
         await lifecycle.stop(operation, self, errors)
         lifecycle.raise_collected(f"stopping {self.path}", errors)
 
+    def stop_soon(self) -> None:
+        """Begin to stop, and do not wait for it: from any thread, or from a loop's callback."""
+        self.backend_in_use.post(self._begin_stop)
+
+    def _begin_stop(self) -> None:
+        operation = Operation(self.backend_in_use, self, "stop")
+        operation.backend.background(operation, self._stop(operation))
+
     def reload(self) -> Any:
         """Call `do_reload` of the children and of this service. Every service is reached.
 
@@ -327,8 +335,7 @@ class Service:
         root = self.root
         if root._ending is None:
             root._ending = ending
-        operation = Operation(root.backend_in_use, root, "stop")
-        operation.backend.background(operation, root._stop(operation))
+        root.stop_soon()
 
     def __enter__(self) -> Self:
         self.start()

@@ -1,0 +1,71 @@
+"""The settings that every daemon has, whatever it does: the seed's, and the process's own."""
+
+from __future__ import annotations
+
+from ..config import Setting
+
+
+class ProcessSettings:
+    """The built-in settings of the process. Those of the log are in :mod:`ginkgo.logs`."""
+
+    daemon: bool = Setting(
+        "daemon", default=False, help="True or False whether to daemonize", restart_required=True
+    )
+    group: str | int | None = Setting(
+        "group",
+        default=None,
+        help="Change to a different group before running",
+        restart_required=True,
+    )
+    pidfile: str | None = Setting(
+        "pidfile",
+        default=None,
+        help="Path to pidfile to use when daemonizing",
+        restart_required=True,
+    )
+    rundir: str | None = Setting(
+        "rundir",
+        default=None,
+        help="Change to a directory before running",
+        restart_required=True,
+    )
+    umask: int | None = Setting(
+        "umask",
+        default=None,
+        help="Change file mode creation mask before running",
+        restart_required=True,
+    )
+    user: str | int | None = Setting(
+        "user",
+        default=None,
+        help="Change to a different user before running",
+        restart_required=True,
+    )
+    backend: str = Setting(
+        "backend",
+        default="gevent",
+        help="What the services run on: gevent",
+        choices=("gevent",),
+        restart_required=True,
+    )
+    monkey_patch: bool = Setting(
+        "monkey_patch",
+        default=True,
+        help="True or False whether gevent makes the standard library cooperative",
+        restart_required=True,
+    )
+    start_timeout: float = Setting(
+        "start_timeout",
+        default=30.0,
+        help="Seconds until a service has to be ready, unless it says otherwise",
+    )
+    stop_timeout: float = Setting(
+        "stop_timeout",
+        default=10.0,
+        help="Seconds for a service's tasks and its do_stop, unless it says otherwise",
+    )
+    shutdown_timeout: float = Setting(
+        "shutdown_timeout",
+        default=25.0,
+        help="Seconds until a process that was told to stop ends, whatever its services do",
+    )
