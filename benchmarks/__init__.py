@@ -1,0 +1,1 @@
+"""What Ginkgo costs, measured against its peers on the same work in the same run."""

@@ -1,0 +1,258 @@
+"""Processes under test: started on their own core, measured, ended by their own pid.
+
+The server runs on the first core that this process may use and the load on the second, so that
+every figure of a server is that of one core. Where there is only one, they share it, and
+`core_note` says so. Nothing is left behind: what does not end on SIGTERM is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import IO, Final
+
+import psutil
+
+from benchmarks.harness import Figures, Unmeasured
+
+HERE: Final = Path(__file__).resolve().parent
+ROOT: Final = HERE.parent
+SERVERS: Final = HERE / "servers"
+SCRIPTS: Final = HERE / "scripts"
+
+START_LIMIT: Final = 30.0
+"""Seconds that a server may take until it has told its port."""
+
+END_LIMIT: Final = 15.0
+"""Seconds that a process may take to end after SIGTERM before it is killed."""
+
+SCRIPT_LIMIT: Final = 300.0
+"""Seconds that a script which measures something in its own process may take."""
+
+PORT: Final = re.compile(rb"^port (\d+)$|Listening at: http://127\.0\.0\.1:(\d+)")
+"""How a server tells its port: ours and the bare ones in the first way, gunicorn in the second."""
+
+
+@cache
+def cores() -> tuple[int, int]:
+    """The servers' core and the load's; the same one twice where there is only one."""
+    usable = sorted(os.sched_getaffinity(0))
+    return usable[0], usable[min(1, len(usable) - 1)]
+
+
+def core_note() -> str:
+    """Where servers and load run, in words."""
+    server, load = cores()
+    if server == load:
+        return f"servers and load share core {server}: the ratios mean less"
+    return f"servers on core {server}, load on core {load}"
+
+
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """This thread, and what it starts meanwhile, runs on that core only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def scratch_environment() -> Iterator[dict[str, str]]:
+    """An environment whose home and runtime folder are empty folders of its own.
+
+    So nothing that runs here meets the user's own instances, nor leaves files with them.
+    """
+    with tempfile.TemporaryDirectory(prefix="ginkgo-bench-") as folder:
+        kept = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL") if key in os.environ}
+        yield {**kept, "HOME": folder, "XDG_RUNTIME_DIR": folder, "PYTHONPATH": str(ROOT)}
+
+
+class Running:
+    """A server under test that has told its port."""
+
+    def __init__(self, argv: Sequence[str], env: dict[str, str]) -> None:
+        self.env = env
+        self.began = time.perf_counter()
+        with on_core(cores()[0]):
+            self.process = subprocess.Popen(
+                argv,
+                cwd=ROOT,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        self.port = 0
+        self._last_lines: deque[bytes] = deque(maxlen=20)
+        self._told = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started; it may have children."""
+        return self.process.pid
+
+    def wait_for_port(self) -> None:
+        """Raises:
+        Unmeasured: it ended, or told no port in time; with the last lines that it wrote.
+        """
+        self._told.wait(START_LIMIT)
+        if not self.port:
+            output = b"".join(self._last_lines).decode(errors="replace").strip()
+            raise Unmeasured(f"the server did not tell its port; it wrote:\n{output}")
+
+    def cpu_seconds(self) -> float:
+        """CPU time that it and its children have used, in ticks of 10 ms."""
+        top = psutil.Process(self.pid)
+        times = [process.cpu_times() for process in (top, *top.children(recursive=True))]
+        return sum(t.user + t.system for t in times)
+
+    def end(self) -> None:
+        """SIGTERM, and SIGKILL to it and its children if that does not end it."""
+        if self.process.poll() is None:
+            children = psutil.Process(self.pid).children(recursive=True)
+            self.process.terminate()
+            try:
+                self.process.wait(END_LIMIT)
+            except subprocess.TimeoutExpired:
+                for child in children:
+                    _kill_if_there(child)
+                self.process.kill()
+                self.process.wait()
+        self._reader.join(END_LIMIT)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def _read(self) -> None:
+        """Finds the port, and keeps the pipe from filling up."""
+        output: IO[bytes] | None = self.process.stdout
+        assert output is not None
+        for line in output:
+            self._last_lines.append(line)
+            found = PORT.search(line.strip())
+            if found and not self.port:
+                self.port = int(found[1] or found[2])
+                self._told.set()
+        self._told.set()
+
+
+def _kill_if_there(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        pass  # it has just ended, which is what was wanted
+
+
+@contextmanager
+def running(argv: Sequence[str]) -> Iterator[Running]:
+    """Runs a server in its own environment until it has told its port; ends it afterwards.
+
+    Raises:
+        Unmeasured: it did not come up.
+    """
+    with scratch_environment() as env:
+        server = Running(argv, env)
+        try:
+            server.wait_for_port()
+            yield server
+        finally:
+            server.end()
+
+
+def python(script: str, *arguments: str) -> list[str]:
+    """The command that runs a script of `servers/` with this interpreter."""
+    return [sys.executable, str(SERVERS / script), *arguments]
+
+
+def ginkgo(name: str) -> list[str]:
+    """The command that runs a class of servers/ginkgo_servers.py with Ginkgo."""
+    return [console_script("ginkgo"), target(name)]
+
+
+def target(name: str) -> str:
+    """A class of servers/ginkgo_servers.py, as the command line names it."""
+    return f"benchmarks.servers.ginkgo_servers.{name}"
+
+
+def console_script(name: str) -> str:
+    """The path of a command that is installed beside this interpreter.
+
+    Raises:
+        Unmeasured: it is not.
+    """
+    path = Path(sys.executable).with_name(name)
+    if not path.exists():
+        raise Unmeasured(f"{name} is not installed beside {sys.executable}: run `make bench`")
+    return str(path)
+
+
+def figures_of(script: str, *arguments: str) -> Figures:
+    """Runs a script of `scripts/` on the servers' core; its last line is JSON with figures.
+
+    Raises:
+        Unmeasured: it failed; with the last line that it wrote.
+    """
+    with scratch_environment() as env, on_core(cores()[0]):
+        done = subprocess.run(
+            [sys.executable, str(SCRIPTS / script), *arguments],
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=SCRIPT_LIMIT,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise Unmeasured(_last_line(done.stderr) or f"{script}: status {done.returncode}")
+    figures: dict[str, float] = json.loads(_last_line(done.stdout))
+    return figures
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2]
+
+
+def memory_kib(pid: int) -> float:
+    """The proportional set size of a process, in KiB (proc_pid_smaps(5)).
+
+    PSS counts a page that several processes share once, so that forked workers are not counted
+    twice.
+    """
+    with open(f"/proc/{pid}/smaps_rollup") as rollup:
+        for line in rollup:
+            if line.startswith("Pss:"):
+                return float(line.split()[1])
+    raise Unmeasured("this kernel does not tell the PSS of a process")
+
+
+def seconds_of(argv: Sequence[str], *, expect: int = 0, env: dict[str, str] | None = None) -> float:
+    """How long a command takes from its start to its end, on the servers' core.
+
+    Raises:
+        Unmeasured: it ends with another status than expected; with what it wrote.
+    """
+    with on_core(cores()[0]):
+        began = time.perf_counter()
+        done = subprocess.run(
+            argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+        took = time.perf_counter() - began
+    if done.returncode != expect:
+        wrote = _last_line(done.stderr) or _last_line(done.stdout)
+        raise Unmeasured(f"status {done.returncode}: {wrote}")
+    return took

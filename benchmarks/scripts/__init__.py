@@ -1,0 +1,1 @@
+"""What is measured inside a process: each script prints its figures as JSON."""
