@@ -1,0 +1,50 @@
+# make quickstart   run the composed quickstart: a server, a client and a web page
+# make test         everything that is tested; PYTEST="tests/core -k stop" runs a part
+# make lint         format, style and types
+# make bench        ours and the peers' on the same work; BENCH="echo spawn" runs a part
+# make docs         the manual as HTML, in docs/_build/html
+
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST ?=
+BENCH ?=
+
+.PHONY: quickstart test lint bench docs clean
+
+quickstart: .venv/run
+	cd examples && ../$(BIN)/ginkgo quickstart.HelloWorld
+
+test: .venv/test lint
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST)
+
+lint: .venv/test
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+
+bench: .venv/bench
+	$(BIN)/python -m benchmarks $(BENCH)
+
+docs: .venv/test
+	$(BIN)/sphinx-build -q -W -b html docs docs/_build/html
+
+clean:
+	rm -rf .venv docs/_build benchmarks/.build
+
+# What each of them needs, installed once and again when the build file changes.
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+.venv/run: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet -e .
+	@touch $@
+
+.venv/test: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[all]' --group test --group lint --group docs
+	@touch $@ .venv/run
+
+.venv/bench: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[all]' --group bench
+	@touch $@ .venv/run

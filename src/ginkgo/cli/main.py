@@ -1,0 +1,158 @@
+"""The command ``ginkgo``: run a target, show its settings, check its configuration.
+
+Nothing is imported before it is known that it is needed: ``ginkgo --version`` costs a bare
+interpreter and little more, and gevent has to patch the standard library before anything else of
+the application is imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+USAGE = "ginkgo [-h] [-v] [-d] [--set NAME=VALUE] [--backend NAME] TARGET"
+
+EPILOG = """\
+commands:
+  ginkgo TARGET             run it in the foreground; Ctrl+C stops it in order
+  ginkgo -d TARGET          run it as a daemon; returns when it is ready
+  ginkgo TARGET -h          show its settings: help, default, value and origin
+  ginkgo check TARGET       check its configuration, and start nothing
+  ginkgoctl TARGET ACTION   manage the daemon
+
+examples:
+  ginkgo quickstart.HelloWorld
+  ginkgo --set message=Hi service.conf.py
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The console script. Returns the exit status (sysexits(3))."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments in (["-v"], ["--version"]):
+        from .. import __version__
+
+        print(f"ginkgo {__version__}")
+        return 0
+    from ..core.errors import GinkgoError
+    from .output import print_error
+
+    try:
+        if arguments[:1] == ["check"]:
+            from .check import check
+
+            return check(_check_parser().parse_args(arguments[1:]))
+        return _run(arguments)
+    except GinkgoError as error:
+        print_error("ginkgo", error)
+        return error.status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 141
+
+
+def _run(arguments: list[str]) -> int:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.help and options.target is None:
+        parser.print_help()
+        return 0
+    from ..process.target import need_target
+
+    if options.target is None and not arguments:
+        parser.print_usage(sys.stderr)
+    need_target(options.target)
+    if options.help:
+        from .settings import show_settings
+
+        parser.print_help()
+        print()
+        return show_settings(options)
+    from ..process.options import Options
+    from ..process.start import start
+
+    return start(
+        Options(
+            target=options.target,
+            daemon=options.daemonize,
+            assignments=tuple(options.set),
+            backend=options.backend,
+        ),
+        companions=(_control,),
+    )
+
+
+def _control(running: object) -> object:
+    """What runs beside every tree: its control socket."""
+    from ..control.attach import attach
+
+    return attach(running)
+
+
+def _parser() -> argparse.ArgumentParser:
+    import argparse
+
+    from .. import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="ginkgo",
+        usage=USAGE,
+        description="Run a service: in the foreground, or with -d as a daemon.",
+        epilog=EPILOG,
+        add_help=False,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "-h",
+        "--help",
+        action="store_true",
+        help="show program's help text and exit; with a target, its settings too",
+    )
+    parser.add_argument("-v", "--version", action="version", version=f"ginkgo {__version__}")
+    parser.add_argument("-d", "--daemonize", action="store_true", help="daemonize the service")
+    parser.add_argument("--backend", metavar="NAME", help="what the services run on: gevent")
+    _add_common(parser)
+    parser.add_argument("target", nargs="?", metavar="TARGET", help=_TARGET_HELP)
+    return parser
+
+
+def _check_parser() -> argparse.ArgumentParser:
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="ginkgo check",
+        description="Check a target's configuration and start nothing: all errors at once, each "
+        "with file and line. The exit status is 78 when there is one.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="names that nothing reads are errors, not warnings"
+    )
+    _add_common(parser)
+    parser.add_argument("target", metavar="TARGET", help=_TARGET_HELP)
+    return parser
+
+
+_TARGET_HELP = (
+    "service class path to run (modulename.ServiceClass) or configuration file path to use "
+    "(/path/to/config.py)"
+)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="set a setting, over the config file and the environment; may be repeated",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""A tree that runs, as those who look at it from outside see it.
+
+The control plane asks in its own thread: what it reads here is read without a lock, and what it
+asks for is posted to the tree's loop.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..core.service import Service
+
+if TYPE_CHECKING:
+    from .reload import Reloader
+
+UNDER_WAY = ("starting", "stopping")
+
+
+@dataclass
+class Running:
+    """One process's tree, and what is known about it.
+
+    Attributes:
+        name: the instance's name.
+        target: what was named on the command line.
+        root: the root of the tree.
+        folder: the path of the runtime folder.
+        folder_fd: the same, open.
+        logfile: the log's path, or None in the foreground.
+        reloader: what carries a reload out.
+    """
+
+    name: str
+    target: str
+    root: Service
+    folder: str
+    folder_fd: int
+    logfile: str | None
+    reloader: Reloader
+    started_at: str = field(
+        default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    )
+    began: float = field(default_factory=time.monotonic)
+    _listeners: list[Callable[[str], None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        watchers = self.root._watchers
+        if watchers is None:
+            watchers = self.root._watchers = []
+        watchers.append(self._state_changed)
+
+    def status(self) -> dict[str, Any]:
+        """What the instance says about itself, as JSON-able data."""
+        services = list(self.root.walk())
+        return {
+            "name": self.name,
+            "target": self.target,
+            "pid": os.getpid(),
+            "state": self.root.state.current,
+            "uptime": time.monotonic() - self.began,
+            "started_at": self.started_at,
+            "services": len(services),
+            "not_ready": [trouble(each) for each in services if each._state in UNDER_WAY],
+            "failed": [trouble(each) for each in services if is_failed(each)],
+            "last_reload": self.reloader.last,
+            "logfile": self.logfile,
+        }
+
+    def tree(self) -> dict[str, Any]:
+        """The root and those under it, as JSON-able data."""
+        return branch(self.root)
+
+    def reload(self, done: Callable[[dict[str, Any]], None]) -> None:
+        """Ask for a reload, from any thread; `done` gets its report in the tree's own."""
+        self.root.backend_in_use.post(self.reloader.begin, done)
+
+    def stop(self) -> None:
+        """Ask for an orderly stop, from any thread."""
+        self.root.stop_soon()
+
+    def on_state(self, callback: Callable[[str], None]) -> None:
+        """Have `callback` called with the root's state at every change of it."""
+        self._listeners.append(callback)
+
+    def _state_changed(self, root: Service) -> None:
+        for listener in tuple(self._listeners):
+            listener(root._state)
+
+
+def branch(service: Service) -> dict[str, Any]:
+    """A service and those under it."""
+    return {
+        "name": service.name,
+        "path": service.path,
+        "state": service._state,
+        "why": why(service),
+        "children": [branch(child) for child in service.children],
+    }
+
+
+def is_failed(service: Service) -> bool:
+    """Whether something is wrong with a service itself: it failed, or its last reload did."""
+    return service._state == "failed" or service.reload_error is not None
+
+
+def trouble(service: Service) -> dict[str, Any]:
+    """A service that is not as it should be."""
+    return {"path": service.path, "state": service._state, "why": why(service)}
+
+
+def why(service: Service) -> str | None:
+    """Why a service is not as it should be, in a line."""
+    if service.failure is not None and service._state == "failed":
+        return str(service.failure)
+    if service.reload_error is not None:
+        error = service.reload_error
+        return f"its last reload failed: {type(error).__name__}: {error}"
+    if service._state == "starting":
+        under_way = [child.path for child in service.children if child._state != "ready"]
+        return f"waits for {', '.join(under_way)}" if under_way else "its do_start is not done"
+    return None
