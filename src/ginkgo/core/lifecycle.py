@@ -397,6 +397,12 @@ async def over(backend: Backend, service: Service) -> None:
     )
 
 
+async def settled_state(backend: Backend, service: Service) -> bool:
+    """Wait for the end of a start that is under way; whether `service` is ready then."""
+    await _until(backend, service, lambda: service._state != STARTING, None)
+    return service._state == READY
+
+
 async def _settled(operation: Operation, service: Service) -> None:
     """Wait until no operation holds `service`."""
     while (holder := service._operation) is not None:
