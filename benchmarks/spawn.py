@@ -8,7 +8,7 @@ from benchmarks.machine import figures_of
 
 def run(options: Options) -> list[Report]:
     """Measures microseconds a task, 1,000 at a time."""
-    batches = str(options.pick(200, 20))
+    batches = str(options.pick(50, 20))
     benchmark = Benchmark(
         "Spawn of a trivial task, 1,000 at a time",
         [
@@ -19,4 +19,4 @@ def run(options: Options) -> list[Report]:
         reference="gevent Group",
         goals=[ratio_goal("ginkgo", "gevent Group", "us", at_most=1.15)],
     )
-    return [compare(benchmark, options.rounds_of(7))]
+    return [compare(benchmark, options.rounds_of(9))]

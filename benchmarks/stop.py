@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Sequence
 
+from benchmarks.client import kept_alive
 from benchmarks.harness import (
     Benchmark,
     Column,
@@ -13,13 +13,10 @@ from benchmarks.harness import (
     Figures,
     Options,
     Report,
-    Unmeasured,
     compare,
     figure_goal,
 )
 from benchmarks.machine import END_LIMIT, Running, ginkgo, python, running
-
-REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 def run(options: Options) -> list[Report]:
@@ -42,27 +39,13 @@ def run(options: Options) -> list[Report]:
 
 
 def _ended(argv: Sequence[str]) -> Figures:
-    with running(argv) as server, _kept_alive(server.port):
+    with running(argv) as server, kept_alive(server.port):
         with_client = _milliseconds_to_end(server)
     with running(argv) as server:
-        with _kept_alive(server.port):
+        with kept_alive(server.port):
             pass  # it has served once, and the client is gone
         alone = _milliseconds_to_end(server)
     return {"idle_client": with_client, "alone": alone}
-
-
-def _kept_alive(port: int) -> socket.socket:
-    """A connection on which one request has been answered."""
-    client = socket.create_connection(("127.0.0.1", port), timeout=10)
-    client.sendall(REQUEST)
-    received = b""
-    while not received.endswith(b"</strong>"):
-        data = client.recv(4096)
-        if not data:
-            client.close()
-            raise Unmeasured(f"the server closed the connection after {received!r}")
-        received += data
-    return client
 
 
 def _milliseconds_to_end(server: Running) -> float:

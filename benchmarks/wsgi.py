@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 
+from benchmarks.client import kept_alive
 from benchmarks.harness import (
     Benchmark,
     Column,
@@ -17,7 +18,7 @@ from benchmarks.harness import (
     ratio_goal,
 )
 from benchmarks.load import Load, measure
-from benchmarks.machine import ginkgo, python, running
+from benchmarks.machine import Running, ginkgo, python, running
 
 GUNICORN = (
     *(sys.executable, "-m", "gunicorn", "--worker-class", "gevent", "--workers", "1"),
@@ -27,23 +28,25 @@ GUNICORN = (
 
 def run(options: Options) -> list[Report]:
     """Measures requests a second on 50 connections."""
-    # gunicorn tells its port before its worker is up, and its worker starves connections for
-    # up to half a second: the warm-up covers the first, a longer round the second.
-    load = Load("http", 50, seconds=options.pick(4.0, 0.7), warmup=options.pick(1.0, 0.5))
+    load = Load("http", 50, seconds=options.pick(3.0, 0.7), warmup=options.pick(0.5, 0.1))
+
+    def loaded(server: Running) -> Figures:
+        kept_alive(server.port).close()  # gunicorn tells its port before its worker is up
+        return measure(load, server)
 
     def bare() -> Figures:
         with running(python("gevent_wsgi.py")) as server:
-            return measure(load, server)
+            return loaded(server)
 
     def gunicorn() -> Figures:
         if importlib.util.find_spec("gunicorn") is None:
             raise Unmeasured("gunicorn is not installed: run `make bench`")
         with running(GUNICORN) as server:
-            return measure(load, server)
+            return loaded(server)
 
     def ours() -> Figures:
         with running(ginkgo("Hello")) as server:
-            return measure(load, server)
+            return loaded(server)
 
     benchmark = Benchmark(
         "WSGI hello, keep-alive, 50 connections",
