@@ -61,6 +61,7 @@ async def _bring_up(operation: Operation, service: Service) -> None:
     service._operation = operation
     service._backend = operation.backend
     service.failure = None
+    service.stop_errors = ()
     operation.interruptible = True
     try:
         if service.start_before:

@@ -58,6 +58,7 @@ class Service:
             configured one.
         failure: why the service failed, or None.
         reload_error: what its last `do_reload` raised, or None.
+        stop_errors: what its last stop raised, there or below.
         parent: the service that contains this one, or None.
     """
 
@@ -70,6 +71,7 @@ class Service:
 
     failure: Failure | None = None
     reload_error: BaseException | None = None
+    stop_errors: tuple[BaseException, ...] = ()
     parent: Service | None = None
 
     _state: str = "init"
@@ -246,6 +248,8 @@ class Service:
     async def _stop(self, operation: Operation) -> None:
         errors: list[BaseException] = []
         await lifecycle.stop(operation, self, errors)
+        if errors:
+            self.stop_errors = tuple(errors)
         lifecycle.raise_collected(f"stopping {self.path}", errors)
 
     def stop_soon(self) -> None:
