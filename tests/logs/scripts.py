@@ -1,0 +1,67 @@
+"""Programs of a few lines that log, run as processes of their own: plain, and patched by gevent."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+DEADLINE = 20.0  # seconds, for what takes a fraction of one on a quiet machine
+
+PATCH = "from gevent import monkey; monkey.patch_all()\n"
+
+PRELUDE = """
+import codecs, encodings.idna, logging, os, pwd, sys, time
+from ginkgo.core.errors import GinkgoError
+from ginkgo.logs import build, files, format, opening, setup, stdio, tail, terminal
+from ginkgo.logs.files import LogFile
+from ginkgo.logs.terminal import BrokenPipe
+
+def become_nobody():
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+
+"""
+
+
+def command(code: str, *args: object, patched: bool = False) -> list[str]:
+    """The command that runs `code` with the logs imported, and `args` in sys.argv[1:]."""
+    program = (PATCH if patched else "") + PRELUDE + textwrap.dedent(code)
+    # -X dev: an unclosed file is told on stderr, where run() sees it.
+    return [sys.executable, "-X", "dev", "-c", program, *map(str, args)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment without what would buffer or unbuffer a program's output."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST", "LC_"))}
+    return env | {"PYTHONDONTWRITEBYTECODE": "1"} | more
+
+
+def start(code: str, *args: object, patched: bool = False, **more: Any) -> subprocess.Popen[bytes]:
+    """Start `code` with pipes for stdin, stdout and stderr, unless `more` says otherwise."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(
+        command(code, *args, patched=patched), env=environment(), **(pipes | more)
+    )
+
+
+def run(
+    code: str, *args: object, patched: bool = False, cwd: Path | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `code` to its end, which must be a good one."""
+    done = subprocess.run(
+        command(code, *args, patched=patched),
+        env=environment(**env),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        stdin=subprocess.DEVNULL,
+        errors="surrogateescape",
+    )
+    assert done.returncode == 0, done.stderr
+    return done
