@@ -1,0 +1,98 @@
+"""What the control plane asks of a running tree, and the shape of what it is told.
+
+The process that runs the tree supplies an `Instance`; this package needs nothing else of it. The
+same shapes travel as JSON to `ginkgoctl`, so none of their keys is certain to be there: the other
+side may be a version older or newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol, TypedDict
+
+STATES = ("starting", "ready", "stopping", "stopped", "failed")
+"""What the state of a tree's root can be, as far as it is told."""
+
+NO_WAY_BACK = ("stopping", "stopped", "failed")
+"""From these a process does not become ready any more."""
+
+
+class Trouble(TypedDict):
+    """A service that is not as it should be."""
+
+    path: str
+    state: str
+    why: str | None
+
+
+class Change(TypedDict):
+    """A setting that a reload found changed; values as text, secrets as `****`."""
+
+    name: str
+    old: str
+    new: str
+    origin: str | None
+
+
+class Report(TypedDict, total=False):
+    """What came of a reload.
+
+    outcome: "done"; "refused" (the configuration is wrong, nothing was changed); "failed" (the
+    configuration is in effect, and a service's `do_reload` raised); "busy" (not now: the instance
+    starts or stops).
+    """
+
+    outcome: Literal["done", "refused", "failed", "busy"]
+    changed: list[Change]  # in effect now
+    needs_restart: list[Change]  # in the file, not in effect
+    refused: list[str]  # why, each with file and line
+    failed: list[Trouble]
+    at: str  # RFC 3339
+
+
+class Status(TypedDict, total=False):
+    """What an instance says about itself."""
+
+    name: str
+    target: str
+    pid: int
+    state: str  # one of STATES, of the root
+    uptime: float  # seconds
+    started_at: str  # RFC 3339
+    services: int
+    not_ready: list[Trouble]  # services under way to ready, or from it
+    failed: list[Trouble]
+    last_reload: Report | None
+    logfile: str | None
+
+
+class Tree(TypedDict, total=False):
+    """A service and those under it."""
+
+    name: str
+    path: str
+    state: str
+    why: str | None
+    children: list[Tree]
+
+
+class Instance(Protocol):
+    """The running tree.
+
+    `status` and `tree` are called from the control thread, while the tree changes: they only read,
+    take no lock that the application can hold, and return at once. The others may be called from
+    any thread; they return at once too, and what they ask for is done in the application's loop.
+    """
+
+    def status(self) -> Status: ...
+
+    def tree(self) -> Tree: ...
+
+    def reload(self, done: Callable[[Report], None]) -> None:
+        """Ask for a reload; `done` is called with its report, from whatever thread."""
+
+    def stop(self) -> None:
+        """Ask for an orderly stop. Asking twice is asking once; the end of the process answers."""
+
+    def on_state(self, callback: Callable[[str], None]) -> None:
+        """Have `callback(state)` called at every change of the root's state, from any thread."""

@@ -1,0 +1,153 @@
+"""Requests and answers of the API, and which requests are let in.
+
+Every answer is JSON. An error is `{"error": {"what": ..., "why": ..., "do": ...}}`: what happened,
+why, and what to do next.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NoReturn
+
+JSON = "application/json"
+
+PROTOCOL = 1
+"""The API's version, in every answer: raised when an older client could misunderstand one."""
+
+MAX_DEPTH = 32
+"""How deeply a request's JSON may be nested."""
+
+
+class Peer(NamedTuple):
+    """Who asks, as the kernel knows it (SO_PEERCRED, unix(7))."""
+
+    pid: int
+    uid: int
+    gid: int
+
+    def __str__(self) -> str:
+        return f"uid {self.uid} (pid {self.pid})"
+
+
+class Request(NamedTuple):
+    """An HTTP request, read completely."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]  # names in lower case; several values of one name joined by ", "
+    body: bytes
+    peer: Peer | None = None
+
+
+class Answer(NamedTuple):
+    """An HTTP response."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = JSON
+
+
+class Rejection(Exception):
+    """Raised by a check or a handler to answer with an error."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer)
+        self.answer = answer
+
+
+def reply(content: Mapping[str, Any], status: int = 200) -> Answer:
+    """Return `content` as an answer in JSON, with an end of line for people who use curl."""
+    # ASCII and no NaN: what is sent can be read by every parser.
+    return Answer(status, json.dumps(content, allow_nan=False).encode("ascii") + b"\n")
+
+
+def error(status: int, what: str, why: str, do: str = "", **more: Any) -> Answer:
+    """Return an error: what happened, why, and what to do next."""
+    return reply({**more, "error": {"what": what, "why": why, "do": do}}, status)
+
+
+def reject(status: int, what: str, why: str, do: str = "") -> NoReturn:
+    """Raise the Rejection that answers with this error."""
+    raise Rejection(error(status, what, why, do))
+
+
+def check_origin(request: Request, hosts: frozenset[str] | None) -> None:
+    """Refuse what a foreign web page made a browser send.
+
+    A page can aim requests at any address that its reader's browser reaches, also by a name that it
+    has rebound to it (DNS rebinding), but it cannot hide where it comes from (RFC 6454, Fetch
+    Metadata). This is asked for every route and method alike.
+
+    Args:
+        hosts: the Host headers that are let in; None for a unix socket, whose file is the door.
+
+    Raises:
+        Rejection: 403.
+    """
+    host = request.headers.get("host", "").lower()
+    if hosts is not None and host not in hosts:
+        reject(403, f"Host {host!r} is not served here", "Only this instance's own names are.")
+    origin = request.headers.get("origin")
+    if origin is not None and origin.partition("://")[2].lower() != host:
+        reject(403, f"Origin {origin!r} may not ask here", "A page of another site sent this.")
+    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        reject(403, "A cross-site request was refused", "A page of another site sent this.")
+
+
+def parse_body(request: Request) -> dict[str, Any]:
+    """Return the JSON object that a POST carries; an empty body is an empty object.
+
+    Strict where the standard library is lenient: UTF-8 only, no NaN, no key twice, no deep nesting.
+
+    Raises:
+        Rejection: 415 for another content type, 400 for anything but such an object.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != JSON:
+        # No form of a foreign page can send this type without asking first (CORS).
+        reject(415, "The request is not JSON", f"A POST has to say Content-Type: {JSON}.")
+    if not request.body.strip():
+        return {}
+    why = f"It has to be an object, nested at most {MAX_DEPTH} deep."
+    body: Any = None
+    try:
+        body = json.loads(
+            request.body.decode("utf-8"),
+            parse_constant=_no_constant,
+            object_pairs_hook=_no_key_twice,
+        )
+    except RecursionError:
+        pass  # the parser's own guard: far deeper than we allow
+    except ValueError as problem:  # not JSON, not UTF-8, or a number of more than 4,300 digits
+        why = f"It cannot be read: {str(problem)[:200]}."
+    if not isinstance(body, dict) or deeper_than(body, MAX_DEPTH):
+        reject(400, "The request's JSON is not acceptable", why)
+    return body
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON (RFC 8259, 6)")
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return found
+
+
+def deeper_than(value: Any, depth: int) -> bool:
+    """Whether JSON is nested more than `depth` deep; level by level, so that nothing recurses."""
+    level = [value]
+    for _ in range(depth):
+        level = [
+            item
+            for one in level
+            if isinstance(one, dict | list)
+            for item in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return False
+    return any(isinstance(one, dict | list) for one in level)

@@ -1,0 +1,388 @@
+"""The control server: the API on a unix socket, from a thread of its own.
+
+    clients ──> control.sock ──> the control thread ──> Api ──status, tree──> Instance (only read)
+                                   ^        ^            └──reload, stop──> posted to its own loop
+                            answers, states posted back
+
+The thread answers while the application's loop is blocked, so it never waits for that loop and uses
+nothing that belongs to it: native locks and sockets only, no `logging`, no import once it runs.
+While nobody asks, it sleeps; nothing polls.
+
+The socket's file is watched: when a cleaner of old files takes it away, a new one is made.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+import time
+import traceback
+import weakref
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
+from functools import cache, partial
+
+from ginkgo.async_ import native
+from ginkgo.core.errors import GinkgoError, SystemFailure
+
+from .api import Api, Call, Route
+from .connection import Connection, Limits
+from .inotify import RemovalWatch
+from .instance import Instance
+from .loop import Loop
+from .messages import Answer, Peer, Request, error
+from .socketfile import SocketFile
+
+CLOSING_TIME = 0.5
+"""Seconds that `close` gives to answers under way."""
+
+REPORT_PERIOD = 10.0
+"""Seconds in which what strangers can cause is reported once."""
+
+_UCRED = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
+
+
+class ControlServer:
+    """Serves the API of one instance on `control.sock` in its runtime folder.
+
+    Start it after privileges have been dropped: the file belongs to whoever the process is then.
+
+    Args:
+        folder: path or descriptor of the runtime folder.
+        instance: what is asked and told.
+        report: told of the server's own failures, in whole sentences, from the control thread: it
+            must return at once, and hand the text to the application's loop. The default writes
+            to standard error.
+        audit: told of each request that changes something, and by whom; likewise.
+        routes: what can be asked, if not the usual.
+        limits: what clients may take up.
+
+    Example:
+        server = ControlServer("/run/ginkgo/app", instance)
+        server.start()
+        ...
+        server.close()
+    """
+
+    def __init__(
+        self,
+        folder: int | str | os.PathLike[str],
+        instance: Instance,
+        *,
+        report: Callable[[str], None] | None = None,
+        audit: Callable[[str], None] | None = None,
+        routes: Iterable[Route] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._folder = folder
+        self._instance = instance
+        self._report = report or _to_stderr
+        self._audit = audit
+        self._routes = routes
+        self._limits = limits or Limits()
+        self._connections: dict[int, Connection] = {}
+        self._settled: dict[int, tuple[int, float | None, Callable[[], None]]] = {}
+        self._thread: native.NativeThread | None = None
+        self._owned = ExitStack()  # the descriptors
+        self._spare: int | None = None
+        self._refused_at = -REPORT_PERIOD
+        self._end: float | None = None  # when the thread has to be at its end
+        self._pid = 0
+
+    # -- for the application
+
+    def start(self) -> None:
+        """Make the socket and start the thread.
+
+        Raises:
+            CannotCreate: the socket cannot be made, or another process answers on it.
+            SystemFailure: the process is out of descriptors or threads.
+        """
+        try:
+            with ExitStack() as self._owned:
+                self._open()
+                self._thread = native.start_thread(self._run, name="ginkgo-control")
+                self._owned = self._owned.pop_all()
+        except (OSError, RuntimeError) as problem:
+            raise SystemFailure(f"The control server cannot start: {problem}.") from problem
+        self._pid = os.getpid()
+        _forget_when_forked(self)
+        self._api.open()
+
+    def _open(self) -> None:
+        self._file = SocketFile(self._folder)
+        self._owned.callback(self._file.close)
+        self._listener = self._file.create()
+        self._owned.callback(lambda: self._listener.close())  # there may be a newer one by then
+        self._owned.callback(self._file.remove)
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._owned.callback(self._drop_spare)
+        self._loop = Loop(self._report)
+        self._owned.callback(self._loop.close)
+        self._api = Api(self._instance, self._loop, routes=self._routes, audit=self._audit)
+        self._listen()
+        self._watch_folder()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Take the socket away, answer who still waits, and end the thread.
+
+        Args:
+            timeout: seconds after which the thread is left alone, which is reported.
+        """
+        if self._thread is None:
+            return
+        thread, self._thread = self._thread, None
+        self._loop.post(self._begin_closing)
+        if not thread.join(timeout):
+            self._report(f"The control thread did not end in {timeout:g} s and is left alone.")
+
+    # -- the thread
+
+    def _run(self) -> None:
+        try:
+            self._loop.run(self._finished)
+        except BaseException:
+            self._report(f"The control thread has ended:\n{traceback.format_exc()}")
+            raise
+        finally:
+            for connection in list(self._connections.values()):
+                connection.close()
+            self._owned.close()
+
+    def _finished(self) -> bool:
+        if self._end is None:
+            return False
+        writing = any(one.phase == "writing" for one in self._connections.values())
+        return not (self._loop.busy or writing) or time.monotonic() >= self._end
+
+    def _begin_closing(self) -> None:
+        self._end = time.monotonic() + CLOSING_TIME
+        self._loop.after(CLOSING_TIME, self._drop_spare)  # only to wake up by then
+        self._file.remove()
+        self._loop.unwatch(self._listener.fileno())
+        self._api.close()
+        self._loop.post(self._dismiss)  # behind the answers that are posted by now
+
+    def _dismiss(self) -> None:
+        now = time.monotonic()
+        for connection in list(self._connections.values()):
+            if connection.phase == "answering":
+                why = "The instance has stopped."
+                connection.answer(error(503, "The request was not finished", why), now)
+            if connection.phase != "writing":
+                connection.close()
+            self._settle(connection)
+
+    # -- connections
+
+    def _listen(self) -> None:
+        self._loop.watch(self._listener.fileno(), select.EPOLLIN, lambda _mask: self._accept())
+
+    def _accept(self) -> None:
+        for _ in range(self._limits.connections):
+            try:
+                sock = native.accept(self._listener)
+            except OSError as problem:
+                self._out_of_descriptors(problem)
+                return
+            if sock is None:
+                return
+            self._admit(sock)
+
+    def _admit(self, sock: socket.socket) -> None:
+        now = time.monotonic()
+        peer = Peer(*_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)))
+        while len(self._connections) >= self._limits.connections:
+            self._make_room(now)
+        connection = Connection(sock, peer, self._limits, self._on_request, now)
+        self._connections[connection.fd] = connection
+        self._settle(connection)
+        if peer.uid not in (0, os.geteuid()):
+            self._refuse_stranger(connection, peer, now)
+
+    def _refuse_stranger(self, connection: Connection, peer: Peer, now: float) -> None:
+        why = f"It belongs to uid {os.geteuid()}; you are uid {peer.uid}."
+        connection.turn_away(error(403, "This is not your instance", why), now)
+        self._settle(connection)
+        if now - self._refused_at >= REPORT_PERIOD:
+            self._refused_at = now
+            self._report(f"Refused {peer} on the control socket.")
+
+    def _make_room(self, now: float) -> None:
+        """Drop the connection with least to lose, the oldest of them: a newcomer always gets in."""
+        victim = min(self._connections.values(), key=lambda one: (one.rank, one.since))
+        if victim.phase == "answering":
+            why = f"{self._limits.connections} connections are open, and this waited longest."
+            victim.answer(error(503, "Dropped to make room", why, "Ask again."), now)
+        victim.close()
+        self._settle(victim)
+
+    def _settle(self, connection: Connection) -> None:
+        """Bring the loop in line with what the connection wants by now."""
+        fd, interest, deadline = connection.fd, connection.interest, connection.deadline
+        if self._connections.get(fd) is not connection:
+            return  # closed and settled before
+        before, due, cancel = self._settled.get(fd, (None, None, _nothing))
+        if connection.closed:
+            cancel()
+            del self._connections[fd], self._settled[fd]
+            self._loop.unwatch(fd, closed=True)
+            self._get_spare()
+            return
+        if before is None:
+            self._loop.watch(fd, interest, partial(self._on_event, connection))
+        elif before != interest:
+            self._loop.change(fd, interest)
+        if deadline != due:
+            cancel()
+            cancel = _nothing
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                cancel = self._loop.after(left, partial(self._on_deadline, connection))
+        self._settled[fd] = (interest, deadline, cancel)
+        if connection.more:
+            self._loop.post(partial(self._advance, connection))
+
+    def _on_event(self, connection: Connection, mask: int) -> None:
+        connection.on_event(mask, time.monotonic())
+        self._settle(connection)
+
+    def _on_deadline(self, connection: Connection) -> None:
+        connection.on_deadline(time.monotonic())
+        self._settle(connection)
+
+    def _advance(self, connection: Connection) -> None:
+        connection.advance(time.monotonic())
+        self._settle(connection)
+
+    # -- requests
+
+    def _on_request(self, connection: Connection, request: Request) -> None:
+        def reply(answer: Answer) -> None:
+            self._loop.post(partial(self._answer, connection, number, answer))
+
+        number = connection.requests
+        call = Call(self._api, request, reply)
+        try:
+            answer = self._api.handle(call)
+        except Exception:  # noqa: BLE001 - reported, and answered
+            what = f"{request.method} {request.target[:200]}"
+            self._report(f"The control plane failed at {what!r}:\n{traceback.format_exc()}")
+            why = "It is a fault of the instance; its log has the traceback."
+            answer = error(500, "The request failed", why)
+        if answer is not None:
+            connection.answer(answer, time.monotonic())
+        else:
+            connection.on_gone = call.on_gone
+
+    def _answer(self, connection: Connection, number: int, answer: Answer) -> None:
+        if connection.requests == number:  # not yet answered, and not the next one's answer
+            connection.answer(answer, time.monotonic())
+            self._settle(connection)
+
+    # -- when the process has used up its descriptors
+
+    def _out_of_descriptors(self, problem: OSError) -> None:
+        """Answer one client all the same: just now it matters how the process is doing."""
+        if problem.errno in (errno.EMFILE, errno.ENFILE) and self._spare is not None:
+            self._drop_spare()
+            self._accept()
+            return
+        # The listener stays readable: watched, it would wake the loop without end.
+        self._loop.unwatch(self._listener.fileno())
+        self._loop.after(1.0, self._listen_again)
+
+    def _listen_again(self) -> None:
+        if self._end is None and not self._loop.watches(self._listener.fileno()):
+            self._listen()
+
+    def _drop_spare(self) -> None:
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+
+    def _get_spare(self) -> None:
+        if self._spare is None and self._end is None:
+            with suppress(OSError):
+                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            self._listen_again()
+
+    # -- the socket's file
+
+    def _watch_folder(self) -> None:
+        try:
+            watch = RemovalWatch(self._file.in_folder("."))
+        except OSError as problem:
+            self._report(
+                f"{self._file.readable} is not watched and would not be made again if it were"
+                f" removed: {problem.strerror}."
+            )
+            return
+
+        def look(_mask: int) -> None:
+            watch.drain()
+            if self._end is None:
+                self._make_again()
+
+        self._owned.callback(watch.close)
+        self._loop.watch(watch.fd, select.EPOLLIN, look)
+
+    def _make_again(self) -> None:
+        if self._file.state() != "missing":
+            return
+        try:
+            listener = self._file.create()
+        except GinkgoError as problem:
+            self._report(f"{problem} Signals still work.")
+            return
+        # The old one goes last: who is in its queue was let in by a name that was good.
+        self._accept()
+        self._loop.unwatch(self._listener.fileno())
+        self._listener.close()
+        self._listener = listener
+        self._listen()
+        self._report(f"{self._file.readable} had been removed and was made again.")
+
+    # -- forked children
+
+    def forget(self) -> None:
+        """In a forked child: let go of what belongs to the parent, touching none of it.
+
+        Only closing will do. The epoll set is shared with the parent: taking something out of it
+        here would take it out there.
+        """
+        self._thread = None
+        for connection in self._connections.values():
+            connection.sock.close()
+        self._file.disown()
+        self._loop.close_in_child()
+        self._owned.close()
+
+
+_servers: weakref.WeakSet[ControlServer] = weakref.WeakSet()
+
+
+@cache
+def _register_at_fork() -> None:
+    os.register_at_fork(after_in_child=_forget_all)  # for good: it cannot be taken back
+
+
+def _forget_when_forked(server: ControlServer) -> None:
+    _register_at_fork()
+    _servers.add(server)
+
+
+def _forget_all() -> None:
+    for server in list(_servers):
+        server.forget()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _to_stderr(text: str) -> None:
+    os.write(2, f"ginkgo: {text}\n".encode(errors="backslashreplace"))

@@ -1,0 +1,156 @@
+"""An instance without a tree: what the control plane and the manager are tested against.
+
+In a test's own process as a `FakeInstance`; as a program ``fake_instance.py NAME [no-control]``,
+driven by lines on its standard input:
+
+    state ready           the root is in that state now
+    trouble PATH STATE    a service is not ready, or failed
+    report JSON           what the next reloads report; without JSON they are never done
+    deaf                  take no notice of SIGTERM and of the API's stop
+    exit 3                end with this status
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+DONE: dict[str, Any] = {"outcome": "done", "changed": [], "needs_restart": [], "failed": []}
+
+
+class FakeInstance:
+    """What `ginkgo.control.instance.Instance` asks for, driven by a test."""
+
+    def __init__(self, name: str = "app") -> None:
+        self.name = name
+        self.state = "ready"
+        self.troubles: list[dict[str, Any]] = []
+        self.report: dict[str, Any] | None = dict(DONE)
+        self.reloads: list[Callable[[dict[str, Any]], None]] = []
+        self.stops = 0
+        self.on_stop: Callable[[], None] = lambda: None
+        self.logfile: str | None = None
+        self._callbacks: list[Callable[[str], None]] = []
+        self._began = time.monotonic()
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "target": "fake.App",
+            "pid": os.getpid(),
+            "state": self.state,
+            "uptime": time.monotonic() - self._began,
+            "started_at": "2026-11-24T12:00:00Z",
+            "services": 3,
+            "not_ready": [one for one in self.troubles if one["state"] != "failed"],
+            "failed": [one for one in self.troubles if one["state"] == "failed"],
+            "last_reload": None,
+            "logfile": self.logfile,
+        }
+
+    def tree(self) -> dict[str, Any]:
+        child = {"name": "Db", "path": "App/Db", "state": self.state, "why": None, "children": []}
+        return {**child, "name": "App", "path": "App", "children": [child]}
+
+    def reload(self, done: Callable[[dict[str, Any]], None]) -> None:
+        self.reloads.append(done)
+        if self.report is not None:
+            done(self.report)
+
+    def stop(self) -> None:
+        self.stops += 1
+        self.on_stop()
+
+    def on_state(self, callback: Callable[[str], None]) -> None:
+        self._callbacks.append(callback)
+
+    def become(self, state: str) -> None:
+        """Come to a state, as the application's loop would: from another thread."""
+        self.state = state
+        for callback in self._callbacks:
+            callback(state)
+
+
+class FakeProcess:
+    """A fake instance that has a process, a runtime folder, a lock and a control socket."""
+
+    def __init__(self, name: str, control: bool) -> None:
+        from ginkgo.control.server import ControlServer
+        from ginkgo.process.runtime import Record, RuntimeFolder, runtime_folder
+
+        self.fake = FakeInstance(name)
+        self.fake.logfile = os.environ.get("FAKE_LOGFILE")
+        self.fake.on_stop = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        self.ended = threading.Event()
+        self.status = 0
+        self.deaf = False
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self.handle)
+        self.folder = RuntimeFolder.open(runtime_folder(name))
+        self.folder.acquire(name)
+        record = Record.of_this_process(
+            name,
+            "fake.App",
+            tuple(sys.argv),
+            logfile=self.fake.logfile,
+            control=os.path.join(self.folder.path, "control.sock"),
+        )
+        self.folder.publish(record)
+        self.server = ControlServer(self.folder.fd, self.fake) if control else None
+        if self.server is not None:
+            self.server.start()
+        print("up", os.getpid(), flush=True)
+
+    def handle(self, number: int, _frame: object) -> None:
+        if number == signal.SIGTERM:
+            if not self.deaf:
+                self.ended.set()
+        else:
+            self.fake.reload(lambda report: None)
+            print("hangup", flush=True)
+
+    def obey(self) -> None:
+        """Follow the lines on standard input until the stop."""
+        threading.Thread(target=self.read, daemon=True).start()
+        self.ended.wait()
+        if self.server is not None:
+            self.fake.become("stopped")
+            self.server.close()
+        self.folder.close()
+        sys.stdout.flush()
+        os._exit(self.status)
+
+    def read(self) -> None:
+        for line in sys.stdin:
+            self.command(*line.split(maxsplit=1))
+            print("did", line.strip(), flush=True)
+
+    def command(self, verb: str, rest: str = "") -> None:
+        rest = rest.strip()
+        if verb == "state":
+            self.fake.become(rest)
+        elif verb == "trouble":
+            path, state = rest.split()
+            self.fake.troubles.append({"path": path, "state": state, "why": "it is a test"})
+        elif verb == "report":
+            self.fake.report = json.loads(rest) if rest else None
+        elif verb == "deaf":
+            self.deaf = True
+        elif verb == "exit":
+            self.status = int(rest)
+            self.ended.set()
+
+
+def main() -> None:
+    name, *words = sys.argv[1:]
+    FakeProcess(name, "no-control" not in words).obey()
+
+
+if __name__ == "__main__":
+    main()
