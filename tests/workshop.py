@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 DEADLINE = 20.0  # seconds, for what takes a fraction of one on a quiet machine
+INTERRUPT = signal.SIGINT
 LEFT = ("pid", "instance.json", "control.sock")
 
 
@@ -81,7 +82,7 @@ class Program:
         self._reader.join(timeout)
         return status
 
-    def stops(self, number: int = signal.SIGINT, timeout: float = DEADLINE) -> int:
+    def stops(self, number: int = INTERRUPT, timeout: float = DEADLINE) -> int:
         """Send a signal and wait for the end."""
         self.signal(number)
         return self.ends(timeout)

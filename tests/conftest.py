@@ -1,0 +1,52 @@
+"""What every test gets: a world for each backend, and the proof that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.dialects import WORLDS, World
+from tests.leaks import nothing_left_behind
+from tests.workshop import Workshop, become_subreaper, workshop
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test is looked at by no search for leaks: it cannot be one."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    with nothing_left_behind():
+        yield
+
+
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest, _nothing_left_behind: None) -> Iterator[World]:
+    """A backend; the test runs once on each."""
+    world = WORLDS[request.param]()
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, _nothing_left_behind: None) -> Iterator[Workshop]:
+    """A folder in which the real commands are run; afterwards nothing of them may be left."""
+    become_subreaper()
+    with workshop(tmp_path) as place:
+        yield place
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine function in its world."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    pyfuncitem.funcargs["world"].run(pyfuncitem.obj(**arguments))
+    return True
