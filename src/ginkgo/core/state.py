@@ -98,12 +98,10 @@ class State:
         return self._service.wait(state, timeout)
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, State):
-            return self._service is other._service
-        return self._service._state == other
+        return self._service._state == (other.current if isinstance(other, State) else other)
 
     def __hash__(self) -> int:
-        return hash(id(self._service))
+        return hash(self._service._state)  # as that of the name: it is looked up in sets of names
 
     def __str__(self) -> str:
         return self._service._state
