@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,6 @@ def test_the_readme_fits_on_a_screen() -> None:
 def test_the_picture_of_the_states_is_that_of_the_code() -> None:
     source = (ROOT / "src/ginkgo/core/state.py").read_text()
     picture = source.split("::\n\n", 1)[1].split("\n\nA service", 1)[0]
-    drawn = re.sub(r"^ {4}", "", picture, flags=re.MULTILINE)
     page = ROOT / "docs/manual/states.md"
-    assert drawn in "\n".join(block.text for block in blocks(page))
+    drawn = next(block.text for block in blocks(page) if block.kind == "text")
+    assert drawn.rstrip() == textwrap.dedent(picture).rstrip()
