@@ -1,13 +1,15 @@
 """A configuration file that says what the service consists of: here, as many servers as ports.
 
-$ ginkgo factory.conf.py
+$ PORTS="7000 7001" ginkgo factory.conf.py
 $ nc localhost 7000
 """
 
-from ginkgo import Service, settings
+import os
+
+from ginkgo import Service
 from ginkgo.async_.gevent import StreamServer
 
-ports = [7000, 7001]
+ports = [int(port) for port in os.environ.get("PORTS", "7000 7001").split()]
 
 
 def say_where(socket, address):
@@ -16,6 +18,6 @@ def say_where(socket, address):
 
 def service():
     root = Service()
-    for port in settings.get("ports"):
+    for port in ports:
         root.add_service(StreamServer(("127.0.0.1", port), say_where))
     return root

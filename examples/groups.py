@@ -11,10 +11,10 @@ class Greeter(Service):
         self.settings = settings.group(group)
 
     def do_start(self):
-        self.every(self.settings.get("seconds", 1.0), self.greet)
+        self.every(self.settings.seconds or 1.0, self.greet)
 
     def greet(self):
-        print(self.settings.get("message", "Hello"))
+        print(self.settings.message)
 
 
 class Greeters(Service):

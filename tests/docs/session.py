@@ -136,11 +136,12 @@ class Session:
     Args:
         place: the folder to work in; it is the page's own.
         page: the page, for messages.
+        root: what its name in them is relative to.
     """
 
-    def __init__(self, place: Workshop, page: Path) -> None:
+    def __init__(self, place: Workshop, page: Path, root: Path = ROOT) -> None:
         self.place = place
-        self.page = page
+        self.page = page.relative_to(root)
         self.running: list[Running] = []
         self.status = 0
         self._ports: dict[str, str] = {}
@@ -155,8 +156,7 @@ class Session:
                 try:
                     self.do(block)
                 except AssertionError as error:
-                    where = self.page.relative_to(ROOT)
-                    raise AssertionError(f"{where}:{block.line}: {error}") from None
+                    raise AssertionError(f"{self.page}:{block.line}: {error}") from None
             while self.running:
                 self._end(self.running.pop())
 

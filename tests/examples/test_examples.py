@@ -82,7 +82,8 @@ def test_an_application_of_flask_is_served(place: Workshop, port: int) -> None:
 
 def test_a_factory_in_the_configuration_makes_a_server_of_every_port(place: Workshop) -> None:
     ports = [quiet_port(), quiet_port()]
-    with running(place, "factory.conf.py", ports=ports):
+    place.env["PORTS"] = f"{ports[0]} {ports[1]}"
+    with running(place, "factory.conf.py"):
         for port in ports:
             assert read_to_end(connect(port)) == b"This is port %d.\n" % port
 
