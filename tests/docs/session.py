@@ -3,8 +3,9 @@
 - A block with a name is saved under it, in a folder of the page's own.
 - A Python block without a name is run, as a script or, where it has prompts, as a doctest.
 - A console block is run line by line, by a shell: what follows ``$`` is a command, the rest is what
-  it prints. ``...`` stands for anything, in a line or as lines; times, pids, versions and durations
-  may differ. A command has to end, and with status 0 unless ``$ echo $?`` shows another one.
+  it prints. ``...`` stands for anything, in a line or as lines; times, pids, versions, durations and
+  the numbers in instances' names may differ. A command has to end, and with status 0 unless
+  ``$ echo $?`` shows another one.
 - A command whose output ends in ``...`` goes on, as a server does; ``^C`` interrupts it. What is
   still running when its section of the page is over is interrupted then. Output without a command
   above it is what the last of those prints next.
@@ -35,10 +36,12 @@ _VARYING = (
     (re.compile(r"\d{4}\\-\d\d\\-\d\d\\ \d\d:\d\d:\d\d,\d{3}"), r"[\\d-]{10} [\\d:,]{12}"),
     (re.compile(r"\d{4}\\-\d\d\\-\d\dT\d\d:\d\d:\d\d(?:\\.\d+)?Z"), r"[\\dT:.-]+Z"),
     (re.compile(r"\bpid\\ \d+"), r"pid \\d+"),
+    (re.compile(r"\\-[0-9a-f]{8}\b"), r"-[0-9a-f]{8}"),
     (re.compile(r"\bginkgo\\ \d[\w\\.]+"), r"ginkgo [\\w.]+"),
     (re.compile(r'"pid":\\ \d+'), r'"pid": \\d+'),
     (re.compile(r"\b\d+\\\.\d+\\ (m?s)\b"), r"\\d+(?:\\.\\d+)? \1"),
 )
+_TARGET = re.compile(r"(?:^|\s)ginkgo\s.*?(\S+)$")
 _PORT = re.compile(r"\b[78]0\d\d\b")
 
 
@@ -148,6 +151,7 @@ class Session:
         tools = place.folder / ".tools"
         standins.install(tools)
         place.env["PATH"] = f"{tools}{os.pathsep}{place.env['PATH']}"
+        place.env["COLUMNS"] = "88"
 
     def play(self, blocks: list[Block]) -> None:
         """Do everything that the page says."""
@@ -204,6 +208,9 @@ class Session:
         running.shows(step.expected)
         if step.interrupted:
             self._interrupt(self.running.pop(), step)
+        elif target := _TARGET.search(command):
+            # A reader takes longer to go to the next terminal than a service to be ready.
+            self._to_its_end(["ginkgoctl", target.group(1), "wait"])
 
     def _interrupt(self, running: Running, step: Step) -> None:
         self.status = running.interrupt()
