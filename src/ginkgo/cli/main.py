@@ -8,10 +8,14 @@ the application is imported.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import argparse
+
+    from ..control.attach import Attachable
+    from ..control.server import ControlServer
+    from ..process.running import Running
 
 USAGE = "ginkgo [-h] [-v] [-d] [--set NAME=VALUE] [--backend NAME] TARGET"
 
@@ -47,6 +51,10 @@ def main(argv: list[str] | None = None) -> int:
             return check(_check_parser().parse_args(arguments[1:]))
         return _run(arguments)
     except GinkgoError as error:
+        if error.__cause__ is not None:
+            from ..logs.tracebacks import user_traceback
+
+            print(user_traceback(error.__cause__), file=sys.stderr)
         print_error("ginkgo", error)
         return error.status
     except KeyboardInterrupt:
@@ -67,8 +75,11 @@ def _run(arguments: list[str]) -> int:
         parser.print_usage(sys.stderr)
     need_target(options.target)
     if options.help:
+        from ..process.options import Options
+        from ..process.start import patch_for
         from .settings import show_settings
 
+        patch_for(Options(options.target, assignments=tuple(options.set)))
         parser.print_help()
         print()
         return show_settings(options)
@@ -86,11 +97,12 @@ def _run(arguments: list[str]) -> int:
     )
 
 
-def _control(running: object) -> object:
+def _control(running: Running) -> ControlServer:
     """What runs beside every tree: its control socket."""
     from ..control.attach import attach
 
-    return attach(running)
+    # `process` stands below `control` and does not know its types: they agree by their shape.
+    return attach(cast("Attachable", running))
 
 
 def _parser() -> argparse.ArgumentParser:

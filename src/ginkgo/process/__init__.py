@@ -17,11 +17,13 @@ from ..core.context import context
 from ..core.errors import GinkgoError
 
 
+class NoTree(GinkgoError, AttributeError):
+    """This process runs no tree of services, so there is nothing to ask."""
+
+
 def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if context.root is None:
-        raise GinkgoError(
+        raise NoTree(
             f"ginkgo.process.{name}: this process runs no tree of services",
             hint="The root is there from the making of the service by ginkgo or serve_forever().",
         )

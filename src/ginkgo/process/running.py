@@ -32,6 +32,7 @@ class Running:
         folder_fd: the same, open.
         logfile: the log's path, or None in the foreground.
         reloader: what carries a reload out.
+        about_to_stop: called before a stop begins.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Running:
     folder_fd: int
     logfile: str | None
     reloader: Reloader
+    about_to_stop: Callable[[], object]
     started_at: str = field(
         default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     )
@@ -80,6 +82,7 @@ class Running:
 
     def stop(self) -> None:
         """Ask for an orderly stop, from any thread."""
+        self.about_to_stop()
         self.root.stop_soon()
 
     def on_state(self, callback: Callable[[str], None]) -> None:

@@ -29,7 +29,7 @@ class ProcessSettings:
         help="Change to a directory before running",
         restart_required=True,
     )
-    umask: int | None = Setting(
+    umask: int | str | None = Setting(
         "umask",
         default=None,
         help="Change file mode creation mask before running",

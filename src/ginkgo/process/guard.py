@@ -1,0 +1,55 @@
+"""What ends a process when its loop does not: the last deadline, and the second Ctrl+C.
+
+Both work in the Python signal handler or in a native thread, so they need nothing of a tree that
+may hang: they take away the files that would mislead the manager, and call ``_exit``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from ..async_ import native
+
+
+class Guard:
+    """Ends the process for sure.
+
+    Args:
+        clean: takes the instance's files away; must not block.
+    """
+
+    def __init__(self, clean: Callable[[], object]) -> None:
+        self._clean = clean
+        self._armed = False
+
+    def arm(self, seconds: float, status: int, message: str) -> None:
+        """End the process with `status` in so many seconds, unless it has ended by itself.
+
+        The first call counts; may be called in a signal handler.
+        """
+        if not self._armed:
+            self._armed = True
+            native.start_thread(self._wait, seconds, status, message, name="ginkgo-guard")
+
+    def _wait(self, seconds: float, status: int, message: str) -> None:
+        native.sleep(seconds)
+        self.end_now(status, message)
+
+    def end_now(self, status: int, message: str) -> None:
+        """End the process, with a line about it on stderr (in a daemon: in the log)."""
+        try:
+            os.write(2, f"{message}\n".encode())
+        except OSError:
+            pass  # stderr is closed: the exit status says it
+        try:
+            self._clean()
+        except OSError:
+            pass  # the lock goes with the process; what is left behind is known to be stale
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except (OSError, ValueError):
+            pass  # a closed pipe is no reason to stay
+        os._exit(status)

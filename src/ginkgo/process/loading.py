@@ -1,0 +1,119 @@
+"""From what was asked for to what can be run: the configuration, and the factory it names.
+
+The configuration comes first, because it names the service; it can be checked only when the
+service's module is imported, because that declares the settings.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..config import service_of, settings
+from ..core.context import context
+from ..core.service import Service
+from ..logs import setup as logs
+from ..logs.settings import LogSettings, log_settings
+from .options import Options
+from .settings import ProcessSettings
+from .target import (
+    add_import_paths,
+    check_exists,
+    is_config_file,
+    load_name,
+    service_factory,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Loaded:
+    """A target that can be run.
+
+    Attributes:
+        factory: makes the root service.
+        label: what the factory is called in messages.
+        process: the process's settings.
+        log: the log's settings.
+        warnings: what is probably a mistake in the configuration.
+    """
+
+    factory: Callable[[], Service]
+    label: str
+    process: ProcessSettings
+    log: LogSettings
+    warnings: tuple[str, ...] = ()
+
+
+def load(options: Options, *, strict: bool = False, check: bool = True) -> Loaded:
+    """Load the configuration, import the target, and check the one against the other.
+
+    Args:
+        options: what the command line says.
+        strict: a name that is nearly a setting's is an error.
+        check: False leaves wrong values alone: they are told when they are read.
+
+    Raises:
+        ConfigError: with all that is wrong, each with file and line.
+        TargetNotFound: there is no such file, module or name.
+        ApplicationFailed: importing the target raised.
+    """
+    process = ProcessSettings()
+    settings.load_options(options.assignments)
+    if options.backend is not None:
+        settings.load_options((f"backend={options.backend}",))
+    if is_config_file(options.target):
+        path = os.path.abspath(options.target)
+        check_exists(options.target)
+        add_import_paths(os.getcwd(), os.path.dirname(path))
+        settings.load_file(path, check=False)
+        factory, label = service_factory(service_of(settings), settings.origin("service"))
+    else:
+        add_import_paths(os.getcwd())
+        factory, label = load_name(options.target), options.target
+    log = log_settings(label.rpartition(".")[2])()
+    warnings = settings.check(strict=strict) if check else ()
+    _apply_timeouts(process)
+    return Loaded(factory, label, process, log, warnings)
+
+
+def configure(loaded: Loaded, daemon: bool) -> dict[str, Any]:
+    """The first half of a reload: new settings and new logging, both or neither.
+
+    Returns:
+        What to report: the changed settings, and those that need a restart.
+
+    Raises:
+        ConfigError: what is wrong; nothing has changed.
+    """
+    prepared = settings.prepare()
+    before = settings.apply(prepared)
+    try:
+        log = loaded.log
+        new_logs = logs.prepare(log.logconfig, log.logfile, log.loglevel, daemon=daemon)
+    except BaseException:
+        settings.restore(before)
+        raise
+    new_logs.apply()
+    _apply_timeouts(loaded.process)
+    report = settings.report(before)
+    for warning in report.warnings:
+        logger.warning("%s", warning)
+    return {
+        "changed": [_change(each.as_dict()) for each in report.changed],
+        "needs_restart": [_change(each.as_dict()) for each in report.needs_restart],
+    }
+
+
+def _change(change: dict[str, str]) -> dict[str, str]:
+    return {"name": change.pop("path"), **change}
+
+
+def _apply_timeouts(process: ProcessSettings) -> None:
+    context.start_timeout = process.start_timeout
+    context.stop_timeout = process.stop_timeout
+    context.backend = process.backend

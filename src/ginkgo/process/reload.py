@@ -1,0 +1,120 @@
+"""A reload of the whole process: all of it, or nothing, and a report.
+
+::
+
+    1  read and check the configuration     wrong: refused, nothing has changed
+    2  check the logging that follows        wrong: refused, nothing has changed
+    3  the new configuration and logging take effect, in one step each
+    4  do_reload down the tree               one raises: that service is degraded, the others
+                                             have the new configuration
+
+However many are asked for, one runs and at most one more follows it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..core import lifecycle
+from ..core.backend import Operation
+from ..core.errors import GinkgoError
+from ..core.service import Service
+
+logger = logging.getLogger(__name__)
+
+Done = Callable[[dict[str, Any]], object]
+
+
+class Reloader:
+    """Carries out the reloads of one process.
+
+    Args:
+        root: the root of the tree.
+        configure: does the steps 1 to 3; returns what to report of the settings, or raises
+            GinkgoError with nothing changed.
+    """
+
+    def __init__(self, root: Service, configure: Callable[[], dict[str, Any]]) -> None:
+        self.last: dict[str, Any] | None = None
+        self._root = root
+        self._configure = configure
+        self._running = False
+        self._waiting: list[Done] | None = None
+
+    def begin(self, done: Done | None = None) -> None:
+        """Begin a reload, in the tree's own thread; `done` gets its report.
+
+        During a start it is done when the tree is ready. A tree that stops takes none.
+        """
+        state = self._root._state
+        if state not in ("ready", "starting"):
+            report = _report("busy", refused=[f"{self._root.path} is {state}"])
+            if done is not None:
+                done(report)
+            return
+        if self._running:
+            self._waiting = [*(self._waiting or ()), *([done] if done else ())]
+            return
+        self._running = True
+        operation = Operation(self._root.backend_in_use, self._root, "reload")
+        operation.backend.background(operation, self._work(operation, [done] if done else []))
+
+    async def _work(self, operation: Operation, asked: list[Done]) -> None:
+        try:
+            while True:
+                self._waiting = None
+                report = await self._reload(operation)
+                for done in asked:
+                    done(report)
+                if self._waiting is None:
+                    return
+                asked = self._waiting
+        finally:
+            self._running = False
+
+    async def _reload(self, operation: Operation) -> dict[str, Any]:
+        if not await lifecycle.settled_state(operation.backend, self._root):
+            return _report("busy", refused=[f"{self._root.path} is {self._root._state}"])
+        try:
+            settings = self._configure()
+        except GinkgoError as error:
+            logger.error("Reload refused, nothing has changed: %s", error)
+            refused = [str(problem) for problem in getattr(error, "problems", ())] or [str(error)]
+            self.last = _report("refused", refused=refused)
+            return self.last
+        outcome = "done"
+        try:
+            await lifecycle.reload(operation, self._root)
+        except BaseException as error:  # noqa: BLE001 - logged where it was raised; reported here
+            logger.error("Reload: not every service took the new configuration: %s", error)
+            outcome = "failed"
+        failed = [
+            {
+                "path": service.path,
+                "state": service._state,
+                "why": f"{type(service.reload_error).__name__}: {service.reload_error}",
+            }
+            for service in self._root.walk()
+            if service.reload_error is not None
+        ]
+        self.last = _report(outcome, failed=failed, **settings)
+        if outcome == "done":
+            logger.info("Reloaded: %s", summary(self.last))
+        return self.last
+
+
+def _report(outcome: str, **found: Any) -> dict[str, Any]:
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    empty: dict[str, Any] = {"changed": [], "needs_restart": [], "refused": [], "failed": []}
+    return {"outcome": outcome, "at": at, **empty, **found}
+
+
+def summary(report: dict[str, Any]) -> str:
+    """A report in a line."""
+    changed = [f"{each['name']} is {each['new']}" for each in report["changed"]]
+    later = [each["name"] for each in report["needs_restart"]]
+    text = ", ".join(changed) or "nothing changed"
+    return f"{text}; needs a restart: {', '.join(later)}" if later else text

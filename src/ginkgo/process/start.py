@@ -1,0 +1,111 @@
+"""The first steps of ``ginkgo TARGET``, before anything of the application is imported.
+
+What has to come first: the descriptors 0 to 2 are there, signals are as they should be; and where
+the tree runs on gevent, the standard library is patched. A daemon is started by a launcher, which
+does none of this and only waits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .options import Options
+from .target import check_exists, is_config_file
+
+Companion = Callable[[Any], Any]
+
+
+def start(options: Options, companions: Sequence[Companion] = ()) -> int:
+    """Run a target until it ends, or start it as a daemon.
+
+    Args:
+        options: what the command line says.
+        companions: what runs beside the tree: each is called with the
+            :class:`~ginkgo.process.running.Running` tree, and what it returns is closed at the end.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        GinkgoError: why it could not be started, or what ended it.
+    """
+    from . import hygiene, launcher
+
+    hygiene.prepare()
+    ready = launcher.ReadyPipe.inherited()
+    if options.daemon and ready is None:
+        return launch(options)
+    known = look_ahead(options)
+    if known.get("daemon") is True and ready is None:
+        return launch(options)
+    patch_for(options)
+    from .runner import run
+
+    try:
+        return run(options, ready, companions)
+    except KeyboardInterrupt:  # before there was a tree to stop in order
+        return 0
+
+
+def look_ahead(options: Options) -> dict[str, Any]:
+    """What the config file says in so many words, without running it."""
+    if not is_config_file(options.target):
+        return {}
+    check_exists(options.target)
+    from ..config import peek
+
+    return peek(options.target)
+
+
+def patch_for(options: Options) -> None:
+    """Make the standard library cooperative where the tree of this target runs on gevent.
+
+    Before anything of the application is imported, so that what it imports is patched too.
+    """
+    known = look_ahead(options)
+    given = dict(each.partition("=")[::2] for each in options.assignments)
+    backend = options.backend or given.get("backend") or os.environ.get("GINKGO_BACKEND")
+    wanted = given.get("monkey_patch") or os.environ.get("GINKGO_MONKEY_PATCH")
+    if wanted is None:
+        wanted = known.get("monkey_patch", True)
+    patched = str(wanted).strip().lower() not in ("false", "0", "no", "off")
+    if patched and (backend or known.get("backend", "gevent")) == "gevent":
+        from gevent import monkey
+
+        monkey.patch_all()
+
+
+def launch(options: Options) -> int:
+    """Start the target as a daemon, and wait until it is ready, or it is known why it is not.
+
+    Nothing of the application is imported here.
+
+    Raises:
+        GinkgoError: why it is not ready.
+    """
+    import sys
+
+    from . import launcher
+
+    outcome = launcher.launch(command(options), timeout=options.timeout)
+    if outcome.error is None:
+        print(f"{options.target} is ready: pid {outcome.pid}")
+        return 0
+    said = outcome.traceback or "\n".join(outcome.output)
+    if said:
+        print(said.rstrip("\n"), file=sys.stderr)
+    raise outcome.error
+
+
+def command(options: Options) -> list[str]:
+    """The command line of a daemon. ``-P`` keeps the current folder off its import path."""
+    import sys
+
+    arguments = [sys.executable, "-P", "-m", "ginkgo", "--daemonize"]
+    for assignment in options.assignments:
+        arguments += ["--set", assignment]
+    if options.backend is not None:
+        arguments += ["--backend", options.backend]
+    return [*arguments, options.target]
