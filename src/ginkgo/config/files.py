@@ -1,0 +1,257 @@
+"""Config files: Python that is run, and whose names are then settings.
+
+    daemon = True                      daemon
+    class db:                          (a plain class is a group)
+        host = "10.0.0.1"              db.host
+    _scratch = 3                       (a leading underscore: the file's own business)
+
+A file runs in its own namespace, within a deadline. sys.exit() in it, an exception, a syntax error:
+all become a ConfigError with file and line, and leave nothing behind but what the file itself has
+done. It may print, import and start threads: it is the user's code, and all that is Ginkgo's runs
+before or after it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, MutableMapping
+from types import CodeType, ModuleType, TracebackType
+from typing import Any, Literal
+
+from ..core.errors import GinkgoError
+from .guard import DeadlinePassed, Guard
+from .layers import Found, Source
+from .names import normalise
+from .problems import ConfigProblems, refuse
+from .setting import RUN
+from .source import Text, absolute, hides_secret, read, tree_of
+
+
+def load(path: str, deadline: float) -> Source:
+    """Run the config file at `path` and return what it sets.
+
+    Args:
+        deadline: seconds that it may take; 0 for ever.
+
+    Raises:
+        ConfigError: it cannot be read, is no Python, raised, exited, or took too long.
+        KeyboardInterrupt: Ctrl+C was pressed.
+    """
+    text = read(absolute(path))
+    # With its ".py" no import can mean it, and its loggers are named after the file.
+    names = {"__name__": os.path.basename(text.path), "__package__": ""}
+    return _run(text, names, deadline, ("file", text.path))
+
+
+def load_module(name: str, deadline: float) -> Source:
+    """Run the module called `name`, anew even if it was imported, and return what it sets.
+
+    Raises:
+        ConfigError: as `load`; or there is no such module.
+        KeyboardInterrupt: Ctrl+C was pressed.
+    """
+    import importlib.util
+
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        spec = None
+    except Exception as error:
+        raise refuse(f"{type(error).__name__}: {error}", f"module {name}") from error
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        raise refuse("there is no such Python module", f"module {name}")
+    text = read(spec.origin)
+    names = {"__name__": name, "__package__": spec.parent or "", "__spec__": spec}
+    return _run(text, names, deadline, ("module", name))
+
+
+def _run(
+    text: Text,
+    names: dict[str, Any],
+    deadline: float,
+    source: tuple[Literal["file", "module"], str],
+) -> Source:
+    tree = tree_of(text)
+    code = compile(tree, text.path, "exec", dont_inherit=True)
+    run = object()
+    module = ModuleType(names["__name__"])
+    module.__dict__.update(names, __file__=text.path, **{RUN: run})
+    written = Written(module.__dict__, text.path)
+    _execute(code, module, written, text, deadline)
+    places = {path: f"{text.path}:{line}" for path, line in bindings(tree.body)}
+    places |= {normalise(name): f"{text.path}:{line}" for name, line in written.lines.items()}
+    values, classes = flatten(module.__dict__, places, text.path, module=names["__name__"])
+    kind, name = source
+    blank = not text.data.strip()
+    return Source(kind, name, values, classes, run, text.warnings, blank)
+
+
+def _execute(
+    code: CodeType, module: ModuleType, written: Written, text: Text, deadline: float
+) -> None:
+    """Run the code, and turn whatever comes out of it into a ConfigError."""
+    guard = Guard(code, deadline)
+    with _importable(module):
+        try:
+            guard.run(lambda: exec(code, module.__dict__, written))  # noqa: S102 - it is the user's
+        except ConfigProblems:
+            raise  # of another file that this one loads: it has its own place
+        except DeadlinePassed as error:
+            place, excerpt = _where(error, text)
+            raise refuse(
+                f"it was still running after {deadline:g} s, and was stopped here{excerpt}",
+                place,
+                hint="A config file should only set values; slow work belongs in do_start.",
+            ) from None
+        except SystemExit as error:
+            place, excerpt = _where(error, text)
+            raise refuse(f"it called sys.exit({error.code!r}){excerpt}", place) from error
+        except GinkgoError as error:  # raised on purpose, in words for a person
+            place, _ = _where(error, text)
+            raise refuse(str(error), place, hint=error.hint) from error
+        except BaseException as error:
+            if guard.interrupted or _from_outside(error):
+                raise
+            place, excerpt = _where(error, text)
+            told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise refuse(f"{told}{excerpt}", place) from error
+
+
+class _importable:
+    """For as long as the file runs it can be found by its name, as a module that is imported can.
+
+    Dataclasses look there for what their annotations mean. Nothing that is imported is hidden.
+    """
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+
+    def __enter__(self) -> None:
+        sys.modules.setdefault(self._module.__name__, self._module)
+
+    def __exit__(self, *_: object) -> None:
+        if sys.modules.get(self._module.__name__) is self._module:
+            del sys.modules[self._module.__name__]
+
+
+def _from_outside(error: BaseException) -> bool:
+    """Whether an exception ends the greenlet that loads the file, and is not the file's own."""
+    home = type(error).__module__.partition(".")[0]
+    return not isinstance(error, Exception) and home in ("greenlet", "gevent", "ginkgo")
+
+
+def _where(error: BaseException, text: Text) -> tuple[str, str]:
+    """Return the place in the file that an exception came from, and an excerpt to add."""
+    line = 0
+    deepest: TracebackType | None = None
+    at = error.__traceback__
+    while at is not None:
+        if at.tb_frame.f_code.co_filename == text.path:
+            line, deepest = at.tb_lineno, None
+        else:
+            deepest = at
+        at = at.tb_next
+    written = text.line(line).strip()
+    if not line:
+        return text.path, ""
+    excerpt = f"\n    {written}" if written and not hides_secret(written) else ""
+    if deepest is not None:
+        excerpt += f"\n    raised in {deepest.tb_frame.f_code.co_filename}:{deepest.tb_lineno}"
+    return f"{text.path}:{line}", excerpt
+
+
+class Written(MutableMapping[str, Any]):
+    """The names that a file sets, with the line that did: what it runs in as its locals.
+
+    They are put into its globals at once, so that its functions see them. The lines are those that
+    ran: of `if` and `else`, the branch that was taken.
+    """
+
+    def __init__(self, names: dict[str, Any], path: str) -> None:
+        self._names = names
+        self._path = path
+        self.lines: dict[str, int] = {}
+
+    def __setitem__(self, name: str, value: object) -> None:
+        self._names[name] = value
+        frame = sys._getframe(1)
+        while frame.f_code.co_filename != self._path:
+            if frame.f_back is None:
+                return
+            frame = frame.f_back
+        self.lines[name] = frame.f_lineno
+
+    def __getitem__(self, name: str) -> Any:
+        return self._names[name]
+
+    def __delitem__(self, name: str) -> None:
+        del self._names[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def bindings(body: list[Any], prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Yield each name that the statements set, normalised, with its line; later ones after.
+
+    What is set in a class has the class's name before it: `db.host`.
+    """
+    for statement in body:
+        what = type(statement).__name__
+        if what in ("Assign", "AnnAssign", "AugAssign"):
+            targets = statement.targets if what == "Assign" else [statement.target]
+            for target in targets:
+                if type(target).__name__ == "Name":
+                    yield normalise(prefix + target.id), target.lineno
+        elif what in ("FunctionDef", "AsyncFunctionDef", "ClassDef"):
+            yield normalise(prefix + statement.name), statement.lineno
+            if what == "ClassDef":
+                yield from bindings(statement.body, f"{prefix}{statement.name}.")
+        else:
+            for inner in ("body", "orelse", "handlers", "finalbody", "cases"):
+                yield from bindings(getattr(statement, inner, []), prefix)
+
+
+def flatten(
+    given: MutableMapping[str, Any],
+    places: dict[str, str],
+    origin: str,
+    *,
+    module: str | None = None,
+) -> tuple[dict[str, Found], dict[str, Found]]:
+    """Return the values in `given` by path, and the classes that were taken for groups.
+
+    Args:
+        given: names and values; names with a leading underscore are left out, and so are modules.
+        places: where each path was set, as far as it is known.
+        origin: where it was set, else.
+        module: the module that a class has to be of to be a group; None: any.
+    """
+    values: dict[str, Found] = {}
+    classes: dict[str, Found] = {}
+
+    def walk(names: list[tuple[Any, Any]], prefix: str) -> None:
+        for name, value in names:
+            if str(name).startswith("_") or isinstance(value, ModuleType):
+                continue
+            path = normalise(f"{prefix}{name}")
+            place = places.get(path, origin)
+            if _is_group(value, module):
+                classes[path] = Found(value, place)
+                walk(list(vars(value).items()), f"{path}.")
+            else:
+                values[path] = Found(value, place)
+
+    walk(list(given.items()), "")
+    return values, classes
+
+
+def _is_group(value: object, module: str | None) -> bool:
+    """Whether a value is a class that only holds names: no base, no metaclass, not imported."""
+    if type(value) is not type or value.__bases__ != (object,):
+        return False
+    return module is None or value.__module__ == module

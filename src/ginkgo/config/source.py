@@ -1,0 +1,196 @@
+"""The text of a config file: read once, as a whole, and turned into a syntax tree.
+
+Whatever is wrong with it is said with the place, before anything of it runs. The file is opened
+anew at each reload, by its name: an atomic rename and a changed symbolic link (Kubernetes'
+`..data`) are seen.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from .names import nearest
+from .problems import ConfigProblems, refuse
+
+# A config file of this size is a mistake: somebody else's file, or a log.
+LARGEST = 1024 * 1024
+
+# An editor that writes in place changes the file while it is read. It is read again, after a pause.
+READINGS = 5
+PAUSE = 0.05  # seconds
+
+# compile() flag: give the tree only (ast.PyCF_ONLY_AST; importing `ast` costs 5 ms).
+_ONLY_AST = 0x400
+
+_BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Text(NamedTuple):
+    """A config file as it was read.
+
+    Attributes:
+        path: its absolute name.
+        data: what was in it.
+        warnings: what a person should know about it.
+    """
+
+    path: str
+    data: bytes
+    warnings: tuple[str, ...]
+
+    def line(self, number: int) -> str:
+        """Return the line with that number, from 1; "" if there is none."""
+        lines = self.data.splitlines()
+        return lines[number - 1].decode(errors="replace") if 0 < number <= len(lines) else ""
+
+
+def absolute(path: str) -> str:
+    """Return the one name for the file at `path`; `~` is the user's home."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def read(path: str) -> Text:
+    """Read the file at the absolute `path`.
+
+    Raises:
+        ConfigError: there is no such file, it is not a file, cannot be read, is too large, or is
+            being written all the time.
+    """
+    for _ in range(READINGS):
+        data, before, after = _read(path)
+        if _unmoved(before, after):
+            return Text(path, data, tuple(_warnings(path, after)))
+        time.sleep(PAUSE)
+    raise refuse("it is being written all the time", path, hint="Try again when that is over.")
+
+
+def _read(path: str) -> tuple[bytes, os.stat_result, os.stat_result]:
+    try:
+        # Not blocking: a named pipe would otherwise be waited for, for ever.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise _unopened(path, error) from None
+    with open(fd, "rb", buffering=0) as file:
+        before = os.fstat(fd)
+        if not stat.S_ISREG(before.st_mode):
+            what = "a folder" if stat.S_ISDIR(before.st_mode) else "no regular file"
+            raise refuse(f"it is {what}, not a config file", path)
+        data = b""
+        while len(data) <= LARGEST:
+            part = file.read(LARGEST + 1 - len(data))
+            if not part:
+                return data, before, os.fstat(fd)
+            data += part
+    raise refuse(f"it is larger than {LARGEST // 1024} KiB, which no config file is", path)
+
+
+def _unopened(path: str, error: OSError) -> ConfigProblems:
+    if error.errno == errno.ENOENT:
+        folder, name = os.path.split(path)
+        if not os.path.isdir(folder):
+            return refuse(f"there is no such file, nor the folder {folder}", path)
+        meant = nearest(name, sorted(os.listdir(folder)))
+        return refuse(
+            "there is no such file", path, hint=f"Did you mean {meant}?" if meant else None
+        )
+    if error.errno == errno.EACCES:
+        return refuse(f"it cannot be read by user {os.geteuid()}: {error.strerror}", path)
+    return refuse(f"it cannot be read: {error.strerror}", path)
+
+
+def _unmoved(before: os.stat_result, after: os.stat_result) -> bool:
+    return (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+
+
+def _warnings(path: str, status: os.stat_result) -> Iterator[str]:
+    """Yield a warning if others can change what root is about to run."""
+    if os.geteuid() != 0:
+        return
+    if status.st_uid != 0:
+        yield (
+            f"{path}: it belongs to user {status.st_uid}, who can so run code as root; "
+            "chown it to root"
+        )
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        yield (
+            f"{path}: others can write to it (mode {stat.S_IMODE(status.st_mode):04o}) and so run "
+            "code as root; chmod go-w it"
+        )
+
+
+def tree_of(text: Text) -> Any:
+    """Return the syntax tree of a config file, an `ast.Module`.
+
+    Raises:
+        ConfigError: it is no Python; with line, column, and a caret under what is wrong.
+    """
+    _check_encoding(text)
+    try:
+        tree = compile(text.data, text.path, "exec", flags=_ONLY_AST, dont_inherit=True)
+        compile(tree, text.path, "exec", dont_inherit=True)  # finds a `return` outside a function
+        return tree
+    except SyntaxError as error:
+        raise _syntax(text, error) from None
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes; nested too deeply
+        raise refuse(f"it is no Python file: {error}", text.path) from None
+
+
+def _check_encoding(text: Text) -> None:
+    if text.data.startswith(_BYTE_ORDER_MARKS):
+        raise refuse("it is UTF-16 text, and has to be UTF-8", text.path, hint="Save it as UTF-8.")
+    first = text.data.splitlines()[:2]
+    if any(line.lstrip().startswith(b"#") and b"coding" in line for line in first):
+        return  # PEP 263: compile() decodes it
+    try:
+        text.data.decode()
+    except UnicodeDecodeError as error:
+        line = text.data.count(b"\n", 0, error.start) + 1
+        byte = text.data[error.start]
+        raise refuse(
+            f"there is a byte 0x{byte:02x} that is not UTF-8",
+            f"{text.path}:{line}",
+            hint="Save it as UTF-8, or name its encoding in the first line: # -*- coding: ... -*-",
+        ) from None
+
+
+def _syntax(text: Text, error: SyntaxError) -> ConfigProblems:
+    line = error.lineno or 1
+    column = error.offset or 1
+    place = f"{text.path}:{line}:{column}"
+    written = error.text or text.line(line)
+    hint = None
+    if written.lstrip().startswith("async") and "=" in written:
+        hint = "async has been a keyword since Python 3.7; the setting is now called backend."
+    if hides_secret(written):
+        return refuse(
+            f"{error.msg} (the line is not shown: it may hold a secret)", place, hint=hint
+        )
+    return refuse(f"{error.msg}{_caret(written, column)}", place, hint=hint)
+
+
+def _caret(written: str, column: int) -> str:
+    """Return the line that is wrong and a caret below it, each on a line of its own."""
+    line = written.rstrip("\n")
+    shown = line.lstrip()
+    if not shown:
+        return ""
+    at = max(0, min(column - 1, len(line)) - (len(line) - len(shown)))
+    under = "".join("\t" if c == "\t" else " " for c in shown[:at])
+    return f"\n    {shown.rstrip()}\n    {under}^"
+
+
+_SECRET_WORDS = ("passw", "secret", "token", "key", "credential", "pwd", "passphrase")
+
+
+def hides_secret(line: str) -> bool:
+    """Whether a line of a config file seems to give a secret a value, and is better not shown.
+
+    When a file is first read, nothing has been declared that would say for sure.
+    """
+    name = line.partition("=")[0].lower()
+    return "=" in line and any(word in name for word in _SECRET_WORDS)
