@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, MutableMapping
-from types import CodeType, ModuleType, TracebackType
-from typing import Any, Literal
+from collections.abc import Collection, Iterator, MutableMapping
+from types import CodeType, ModuleType
+from typing import Any, Literal, NamedTuple
 
 from ..core.errors import GinkgoError
 from .guard import DeadlinePassed, Guard
@@ -25,26 +25,27 @@ from .layers import Found, Source
 from .names import normalise
 from .problems import ConfigProblems, refuse
 from .setting import RUN
-from .source import Text, absolute, hides_secret, read, tree_of
+from .source import WIDEST, Text, absolute, read, tree_of
 
 
-def load(path: str, deadline: float) -> Source:
+def load(path: str, deadline: float, secrets: Collection[str] = ()) -> Source:
     """Run the config file at `path` and return what it sets.
 
     Args:
         deadline: seconds that it may take; 0 for ever.
+        secrets: the last parts of the paths of secret settings: not to be shown in an error.
 
     Raises:
         ConfigError: it cannot be read, is no Python, raised, exited, or took too long.
         KeyboardInterrupt: Ctrl+C was pressed.
     """
-    text = read(absolute(path))
+    text = read(absolute(path), secrets)
     # With its ".py" no import can mean it, and its loggers are named after the file.
     names = {"__name__": os.path.basename(text.path), "__package__": ""}
     return _run(text, names, deadline, ("file", text.path))
 
 
-def load_module(name: str, deadline: float) -> Source:
+def load_module(name: str, deadline: float, secrets: Collection[str] = ()) -> Source:
     """Run the module called `name`, anew even if it was imported, and return what it sets.
 
     Raises:
@@ -61,7 +62,7 @@ def load_module(name: str, deadline: float) -> Source:
         raise refuse(f"{type(error).__name__}: {error}", f"module {name}") from error
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         raise refuse("there is no such Python module", f"module {name}")
-    text = read(spec.origin)
+    text = read(spec.origin, secrets)
     names = {"__name__": name, "__package__": spec.parent or "", "__spec__": spec}
     return _run(text, names, deadline, ("module", name))
 
@@ -78,7 +79,7 @@ def _run(
     module = ModuleType(names["__name__"])
     module.__dict__.update(names, __file__=text.path, **{RUN: run})
     written = Written(module.__dict__, text.path)
-    _execute(code, module, written, text, deadline)
+    _execute(code, module, written, Ran(text, tree.body), deadline)
     places = {path: f"{text.path}:{line}" for path, line in bindings(tree.body)}
     places |= {normalise(name): f"{text.path}:{line}" for name, line in written.lines.items()}
     values, classes = flatten(module.__dict__, places, text.path, module=names["__name__"])
@@ -88,7 +89,7 @@ def _run(
 
 
 def _execute(
-    code: CodeType, module: ModuleType, written: Written, text: Text, deadline: float
+    code: CodeType, module: ModuleType, written: Written, ran: Ran, deadline: float
 ) -> None:
     """Run the code, and turn whatever comes out of it into a ConfigError."""
     guard = Guard(code, deadline)
@@ -98,23 +99,22 @@ def _execute(
         except ConfigProblems:
             raise  # of another file that this one loads: it has its own place
         except DeadlinePassed as error:
-            place, excerpt = _where(error, text)
+            place, _, excerpt = ran.where(error)
             raise refuse(
                 f"it was still running after {deadline:g} s, and was stopped here{excerpt}",
                 place,
                 hint="A config file should only set values; slow work belongs in do_start.",
             ) from None
         except SystemExit as error:
-            place, excerpt = _where(error, text)
+            place, _, excerpt = ran.where(error)
             raise refuse(f"it called sys.exit({error.code!r}){excerpt}", place) from error
         except GinkgoError as error:  # raised on purpose, in words for a person
-            place, _ = _where(error, text)
+            place, *_ = ran.where(error)
             raise refuse(str(error), place, hint=error.hint) from error
         except BaseException as error:
             if guard.interrupted or _from_outside(error):
                 raise
-            place, excerpt = _where(error, text)
-            told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            place, told, excerpt = ran.where(error)
             raise refuse(f"{told}{excerpt}", place) from error
 
 
@@ -141,24 +141,58 @@ def _from_outside(error: BaseException) -> bool:
     return not isinstance(error, Exception) and home in ("greenlet", "gevent", "ginkgo")
 
 
-def _where(error: BaseException, text: Text) -> tuple[str, str]:
-    """Return the place in the file that an exception came from, and an excerpt to add."""
-    line = 0
-    deepest: TracebackType | None = None
-    at = error.__traceback__
-    while at is not None:
-        if at.tb_frame.f_code.co_filename == text.path:
-            line, deepest = at.tb_lineno, None
-        else:
-            deepest = at
-        at = at.tb_next
-    written = text.line(line).strip()
-    if not line:
-        return text.path, ""
-    excerpt = f"\n    {written}" if written and not hides_secret(written) else ""
-    if deepest is not None:
-        excerpt += f"\n    raised in {deepest.tb_frame.f_code.co_filename}:{deepest.tb_lineno}"
-    return f"{text.path}:{line}", excerpt
+class Ran(NamedTuple):
+    """A file that was run, to tell where in it something went wrong.
+
+    Attributes:
+        text: its text.
+        body: the statements of its syntax tree.
+    """
+
+    text: Text
+    body: list[Any]
+
+    def where(self, error: BaseException) -> tuple[str, str, str]:
+        """Return the place that an exception came from, what it says, and the line in question.
+
+        Of a statement that may hold a secret neither the words nor the line are told.
+        """
+        line, deepest = 0, ""
+        at = error.__traceback__
+        while at is not None:
+            file = at.tb_frame.f_code.co_filename
+            if file == self.text.path:
+                line, deepest = at.tb_lineno, ""
+            elif line and not _of_python(file):
+                deepest = f"\n    raised in {file}:{at.tb_lineno}"
+            at = at.tb_next
+        name = type(error).__name__
+        told = f"{name}: {error}" if str(error) else f"it raised {name}"
+        if not line:
+            return self.text.path, told, ""
+        place = f"{self.text.path}:{line}"
+        if self._hides(line):
+            return place, f"{name} (no more is told: the line may hold a secret)", deepest
+        return place, told, f"\n    {self.text.line(line).strip()[:WIDEST]}{deepest}"
+
+    def _hides(self, line: int) -> bool:
+        first = _first_line(self.body, line)
+        return any(self.text.hides(self.text.line(number)) for number in range(first, line + 1))
+
+
+def _first_line(body: list[Any], line: int) -> int:
+    """Return the first line of the innermost statement that has `line` in it."""
+    for statement in body:
+        if statement.lineno <= line <= statement.end_lineno:
+            inner = _inner(statement)
+            return _first_line(inner, line) if inner else int(statement.lineno)
+    return line
+
+
+def _of_python(file: str) -> bool:
+    """Whether a source file is Python's own or Ginkgo's: nothing a person would look into."""
+    own = (os.path.dirname(os.__file__), os.path.dirname(__file__), "<")
+    return file.startswith(own) and "site-packages" not in file
 
 
 class Written(MutableMapping[str, Any]):
@@ -195,6 +229,16 @@ class Written(MutableMapping[str, Any]):
         return len(self._names)
 
 
+def _inner(statement: Any) -> list[Any]:
+    """Return the statements in a compound statement, in their order."""
+    inner: list[Any] = []
+    for block in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for each in getattr(statement, block, ()):
+            # A case of a match has no line of its own, only its statements have.
+            inner += each.body if block == "cases" else [each]
+    return inner
+
+
 def bindings(body: list[Any], prefix: str = "") -> Iterator[tuple[str, int]]:
     """Yield each name that the statements set, normalised, with its line; later ones after.
 
@@ -212,8 +256,7 @@ def bindings(body: list[Any], prefix: str = "") -> Iterator[tuple[str, int]]:
             if what == "ClassDef":
                 yield from bindings(statement.body, f"{prefix}{statement.name}.")
         else:
-            for inner in ("body", "orelse", "handlers", "finalbody", "cases"):
-                yield from bindings(getattr(statement, inner, []), prefix)
+            yield from bindings(_inner(statement), prefix)
 
 
 def flatten(

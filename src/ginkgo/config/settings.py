@@ -192,13 +192,14 @@ class Settings:
         """
         from . import files
 
-        return self._add(files.load(path, self.deadline), check=check)
+        return self._add(files.load(path, self.deadline, self._secrets()), check=check)
 
     def load_module(self, module_path: str, *, check: bool = True) -> dict[str, Any]:
         """Load a module by its dotted name, as `load_file` does a file."""
         from . import files
 
-        return self._add(files.load_module(module_path, self.deadline), check=check)
+        source = files.load_module(module_path, self.deadline, self._secrets())
+        return self._add(source, check=check)
 
     def load_options(self, options: Iterable[str]) -> None:
         """Take what the command line says: `NAME=VALUE`, each.
@@ -350,6 +351,11 @@ class Settings:
         self._put(new)
         return new.given()
 
+    def _secrets(self) -> frozenset[str]:
+        """The names that a config file may give secrets by: `password` for `db.password`."""
+        secret = (s.path for s in self.snapshot.declared() if self.snapshot.secret(s.path))
+        return frozenset(path.rpartition(".")[2] for path in secret)
+
     def _problems(self, snapshot: Snapshot, *, strict: bool) -> list[Problem]:
         found = validation.problems(snapshot, self.registry)
         return found + validation.doubts(snapshot, self.registry) if strict else found
@@ -377,7 +383,7 @@ class Settings:
             load = files.load if source.kind == "file" else files.load_module
             self._nested = []
             try:
-                new = load(source.name, self.deadline)
+                new = load(source.name, self.deadline, self._secrets())
             except ConfigProblems as error:
                 problems += error.problems
                 hints[:0] = [error.hint] if error.hint else []

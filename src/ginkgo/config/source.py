@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from .names import nearest
@@ -24,8 +24,13 @@ LARGEST = 1024 * 1024
 READINGS = 5
 PAUSE = 0.05  # seconds
 
+# What is shown of a line.
+WIDEST = 90
+
 # compile() flag: give the tree only (ast.PyCF_ONLY_AST; importing `ast` costs 5 ms).
 _ONLY_AST = 0x400
+
+_SECRET_WORDS = ("passw", "secret", "token", "key", "credential", "pwd", "passphrase")
 
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -37,11 +42,22 @@ class Text(NamedTuple):
         path: its absolute name.
         data: what was in it.
         warnings: what a person should know about it.
+        secrets: names whose values must not be shown, as far as they are known.
     """
 
     path: str
     data: bytes
     warnings: tuple[str, ...]
+    secrets: Collection[str] = ()
+
+    def hides(self, line: str) -> bool:
+        """Whether a line seems to give a secret a value, and must not be shown.
+
+        When a file is first read, nothing has been declared that would say for sure.
+        """
+        name, equals, _ = line.partition("=")
+        name = name.strip().lower()
+        return bool(equals) and (name in self.secrets or any(w in name for w in _SECRET_WORDS))
 
     def line(self, number: int) -> str:
         """Return the line with that number, from 1; "" if there is none."""
@@ -54,8 +70,11 @@ def absolute(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path))
 
 
-def read(path: str) -> Text:
+def read(path: str, secrets: Collection[str] = ()) -> Text:
     """Read the file at the absolute `path`.
+
+    Args:
+        secrets: the last parts of the paths of secret settings.
 
     Raises:
         ConfigError: there is no such file, it is not a file, cannot be read, is too large, or is
@@ -64,7 +83,7 @@ def read(path: str) -> Text:
     for _ in range(READINGS):
         data, before, after = _read(path)
         if _unmoved(before, after):
-            return Text(path, data, tuple(_warnings(path, after)))
+            return Text(path, data, tuple(_warnings(path, after)), secrets)
         time.sleep(PAUSE)
     raise refuse("it is being written all the time", path, hint="Try again when that is over.")
 
@@ -75,17 +94,19 @@ def _read(path: str) -> tuple[bytes, os.stat_result, os.stat_result]:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise _unopened(path, error) from None
-    with open(fd, "rb", buffering=0) as file:
+    try:
         before = os.fstat(fd)
         if not stat.S_ISREG(before.st_mode):
-            what = "a folder" if stat.S_ISDIR(before.st_mode) else "no regular file"
-            raise refuse(f"it is {what}, not a config file", path)
+            folder = stat.S_ISDIR(before.st_mode)
+            raise refuse("it is a folder" if folder else "it is not a regular file", path)
         data = b""
         while len(data) <= LARGEST:
-            part = file.read(LARGEST + 1 - len(data))
+            part = os.read(fd, LARGEST + 1 - len(data))
             if not part:
                 return data, before, os.fstat(fd)
             data += part
+    finally:
+        os.close(fd)
     raise refuse(f"it is larger than {LARGEST // 1024} KiB, which no config file is", path)
 
 
@@ -166,7 +187,7 @@ def _syntax(text: Text, error: SyntaxError) -> ConfigProblems:
     hint = None
     if written.lstrip().startswith("async") and "=" in written:
         hint = "async has been a keyword since Python 3.7; the setting is now called backend."
-    if hides_secret(written):
+    if text.hides(written):
         return refuse(
             f"{error.msg} (the line is not shown: it may hold a secret)", place, hint=hint
         )
@@ -175,22 +196,9 @@ def _syntax(text: Text, error: SyntaxError) -> ConfigProblems:
 
 def _caret(written: str, column: int) -> str:
     """Return the line that is wrong and a caret below it, each on a line of its own."""
-    line = written.rstrip("\n")
-    shown = line.lstrip()
-    if not shown:
+    line = "".join(c if c.isprintable() else " " for c in written.rstrip())
+    if not line.strip():
         return ""
-    at = max(0, min(column - 1, len(line)) - (len(line) - len(shown)))
-    under = "".join("\t" if c == "\t" else " " for c in shown[:at])
-    return f"\n    {shown.rstrip()}\n    {under}^"
-
-
-_SECRET_WORDS = ("passw", "secret", "token", "key", "credential", "pwd", "passphrase")
-
-
-def hides_secret(line: str) -> bool:
-    """Whether a line of a config file seems to give a secret a value, and is better not shown.
-
-    When a file is first read, nothing has been declared that would say for sure.
-    """
-    name = line.partition("=")[0].lower()
-    return "=" in line and any(word in name for word in _SECRET_WORDS)
+    start = max(len(line) - len(line.lstrip()), column - WIDEST // 2 if len(line) > WIDEST else 0)
+    under = " " * max(0, min(column - 1, len(line)) - start)
+    return f"\n    {line[start : start + WIDEST]}\n    {under}^"

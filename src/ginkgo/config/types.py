@@ -31,15 +31,19 @@ _FALSE = ("false", "no", "off", "0")
 _NONE = ("", "none", "null")
 _SEQUENCES = (list, tuple, set, frozenset)
 _WORDS: dict[Any, str] = {
-    bool: "True or False",
-    bytes: "bytes",
+    bool: "True or False (bool)",
     dict: "a dict",
-    float: "a number",
-    int: "a whole number",
+    float: "a number (float)",
+    int: "a whole number (int)",
     list: "a list",
-    str: "text",
+    str: "text (str)",
     tuple: "a tuple",
-    type(None): "None",
+}
+_EXAMPLES = {
+    "date": "2026-12-31",
+    "datetime": "2026-12-31T23:59:00",
+    "time": "23:59:00",
+    "timedelta": "PT30S",
 }
 
 
@@ -72,7 +76,8 @@ class Mismatch(Exception):
             told += "" if text or value is None else f" ({kind(value)})"
         elif self.got:
             told += f", not {self.got}"
-        return f"{told}; {self.advice}" if self.advice else told
+        # Advice may repeat what was written.
+        return f"{told}; {self.advice}" if self.advice and not secret else told
 
 
 class Unreadable(Exception):
@@ -131,8 +136,7 @@ def _evaluate(told: Any, setting: Setting[Any], owner: type) -> Any:
 def describe(wanted: Any) -> str:
     """Return `wanted` in words that follow "must be"."""
     if wanted in _WORDS:
-        word = _WORDS[wanted]
-        return word if wanted in (type(None), bytes) else f"{word} ({wanted.__name__})"
+        return _WORDS[wanted]
     origin = typing.get_origin(wanted)
     if origin is Annotated:
         return describe(typing.get_args(wanted)[0])
@@ -144,7 +148,10 @@ def describe(wanted: Any) -> str:
         return str(wanted).replace("typing.", "")
     if isinstance(wanted, type) and issubclass(wanted, Enum):
         return _one_of([member.value for member in wanted])
-    return type_name(wanted)
+    name = type_name(wanted)
+    if getattr(wanted, "__module__", "") == "datetime" and name in _EXAMPLES:
+        return f"a {name} such as {_EXAMPLES[name]}"
+    return name
 
 
 def type_name(wanted: Any) -> str:
@@ -185,6 +192,11 @@ def accept(value: Any, wanted: Any) -> Any:
         return _finite(value)
     if int in members and type(value) is float and value.is_integer():
         return int(value)
+    for member in members:
+        if isinstance(member, type) and issubclass(member, Enum):
+            named = [each for each in member if _alike(each.value, value)]
+            if named:
+                return named[0]
     return _convert(value, wanted, strict=True)
 
 
@@ -193,7 +205,7 @@ def _is(value: Any, wanted: Any) -> bool:
     if wanted is Any:
         return True
     if typing.get_origin(wanted) is Literal:
-        return any(type(value) is type(each) and value == each for each in typing.get_args(wanted))
+        return any(_alike(value, each) for each in typing.get_args(wanted))
     if typing.get_origin(wanted) is not None or not isinstance(wanted, type):
         return False
     if isinstance(value, bool) and wanted in (int, float):
@@ -202,6 +214,10 @@ def _is(value: Any, wanted: Any) -> bool:
         return isinstance(value, wanted)
     except TypeError:  # a Protocol or TypedDict, which isinstance() does not take
         return False
+
+
+def _alike(one: object, other: object) -> bool:
+    return type(one) is type(other) and one == other  # 1 is not True
 
 
 def _finite(value: int) -> float:
@@ -301,7 +317,7 @@ def parse(text: str, wanted: Any) -> Any:
         except Mismatch as error:
             mismatch = error
     if len(candidates) == 1:
-        raise Mismatch(mismatch.wanted, advice=mismatch.advice)
+        raise mismatch
     raise Mismatch(describe(wanted))
 
 
@@ -389,9 +405,11 @@ def _json(text: str, wanted: Any) -> Any:
     import msgspec
 
     try:
-        value = msgspec.json.decode(text.encode())
+        return msgspec.json.decode(text.encode(), type=wanted, dec_hook=_own_types)
+    except msgspec.ValidationError as error:  # JSON, but something else
+        mismatch = _translate(str(error), wanted)
     except msgspec.DecodeError as error:
-        told = str(error)
-    else:
-        return accept(value, wanted)
-    raise Mismatch(describe(wanted), advice=f"it is not JSON: {told}")
+        mismatch = Mismatch(describe(wanted), advice=f"it is not JSON: {error}")
+    except TypeError:  # a type that msgspec does not take
+        return accept(msgspec.json.decode(text.encode()), wanted)
+    raise mismatch

@@ -59,7 +59,7 @@ def _strangers_in_files(snapshot: Snapshot, registry: Registry) -> Iterator[Prob
             yield Problem(
                 path,
                 f"{path} is no setting; did you mean {meant}? "
-                "(A name of the file's own may start with an underscore.)",
+                "(If it is the file's own, start it with an underscore.)",
                 found.origin,
             )
 
