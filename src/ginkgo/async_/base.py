@@ -7,14 +7,36 @@ one ``send``: see :func:`run_to_end`.
 
 from __future__ import annotations
 
+import functools
 import time
+from _thread import TIMEOUT_MAX
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from . import native
 
 if TYPE_CHECKING:
     from ..core.service import Service
 
 T = TypeVar("T")
+
+
+class ThreadSignal:
+    """What a thread waits for that has no part in a backend: a lock of the operating system."""
+
+    def __init__(self) -> None:
+        self._lock = native.lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Wake whoever waits. May be called again."""
+        if self._lock.locked():
+            self._lock.release()
+
+    def wait(self, timeout: float | None) -> bool:
+        """Block the calling thread; False when `timeout` seconds went by first."""
+        seconds = -1 if timeout is None else min(max(0.0, timeout), TIMEOUT_MAX)
+        return self._lock.acquire(timeout=seconds)
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:
@@ -32,21 +54,26 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError(f"{work!r} suspended on a backend that blocks")
 
 
-def repeat(
+def repeating(
     service: Service,
     seconds: float,
     function: Callable[..., object],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
-) -> None:
-    """Call `function` every `seconds`, in blocking style, until the task is ended.
+) -> Callable[[], None]:
+    """A task, in blocking style, that calls `function` every `seconds` until it is ended.
 
     The times are multiples of `seconds` on the monotonic clock: a call that takes long does not
     shift those after it, and one that takes longer than `seconds` leaves some out.
     """
-    due = time.monotonic() + seconds
-    while True:
-        service.async_.sleep(max(0.0, due - time.monotonic()))
-        function(*args, **kwargs)
-        late = time.monotonic() - due
-        due += seconds * (1 + max(0, int(late // seconds)))
+
+    @functools.wraps(function)  # messages about the task name what the user wrote
+    def repeat() -> None:
+        due = time.monotonic() + seconds
+        while True:
+            service.async_.sleep(max(0.0, due - time.monotonic()))
+            function(*args, **kwargs)
+            late = time.monotonic() - due
+            due += seconds * (1 + max(0, int(late // seconds)))
+
+    return repeat

@@ -2,7 +2,7 @@
 
 An operation on a tree runs in a greenlet of its own, and whoever asked for it waits. So it goes on
 when the asker is killed, and its hooks can be broken into from the hub without harm to anyone else.
-A hook costs one timer, re-armed, and no more: ten thousand services start in a tenth of a second.
+See :mod:`ginkgo.async_.gevent_operations`.
 
 The servers and clients of :mod:`ginkgo.servers` can be imported from here, as in 0.6::
 
@@ -18,7 +18,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import gevent
 from gevent import getcurrent
@@ -27,10 +27,11 @@ from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 from gevent.queue import Queue
 
-from ..core.backend import Expired, Interruption, Operation
-from ..core.tasks import task_failed, task_name
+from ..core.backend import Operation, Signal
+from ..core.tasks import refuse_spawn, task_failed, task_name
 from . import native
-from .base import repeat, run_to_end
+from .base import ThreadSignal, repeating, run_to_end
+from .gevent_operations import OperationGreenlet
 
 if TYPE_CHECKING:
     from ..core.service import Service
@@ -40,6 +41,8 @@ else:
     _Greenlet = gevent.Greenlet
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _SERVERS = {
     "BackdoorServer": "ginkgo.servers.backdoor",
@@ -117,42 +120,6 @@ class Task(_Greenlet):
         return self.raised
 
 
-class _OperationGreenlet(_Greenlet):
-    """Carries one operation out."""
-
-    def __init__(self, operation: Operation, work: Coroutine[Any, Any, Any], hub: Any) -> None:
-        super().__init__()
-        self.operation = operation
-        self.work = work
-        self.released = Event()
-        self.let_go = False
-        self.timer: Any = None
-        self.timer_seconds = 0.0
-        self.in_hook = False
-        self.raised: BaseException | None = None
-        self.result: Any = None
-
-    def _run(self) -> None:
-        try:
-            self.result = run_to_end(self.work)
-        except BaseException as error:  # noqa: BLE001 - raised again in whoever waits
-            self.raised = error
-            if self.let_go:
-                _tell(self.operation, error)
-        finally:
-            self.in_hook = False
-            if self.timer is not None:
-                self.timer.stop()
-                self.timer.close()
-                self.timer = None
-            self.released.set()
-
-
-def _tell(operation: Operation, error: BaseException) -> None:
-    """An operation that nobody waits for has raised."""
-    logger.error("%s: %s failed: %s", operation.service.path, operation.kind, error, exc_info=error)
-
-
 class GeventBackend:
     """See :class:`ginkgo.core.backend.Backend`."""
 
@@ -175,38 +142,35 @@ class GeventBackend:
         current = getcurrent()
         if current is self._hub:  # a callback of the loop cannot wait
             return self.background(operation, work)
-        greenlet = _OperationGreenlet(operation, work, self._hub)
+        greenlet = self._begin(operation, work)
         operation.caller = current
-        operation.handle = greenlet
-        greenlet.start()
         try:
             with self._kept_alive():
                 greenlet.released.wait()
         except BaseException:
-            greenlet.let_go = True
-            if operation.kind == "start":
-                operation.abandon(_cancelled(operation))
+            self._leave(operation)
             raise
-        if operation.left_out and isinstance(current, Task):
-            current.kill(block=False)
-        if greenlet.let_go:
-            return None
-        if greenlet.raised is not None:
-            try:
-                raise greenlet.raised
-            finally:
-                greenlet.raised = None
-        return greenlet.result
+        finally:
+            operation.caller = None
+            for task in operation.left_out:
+                task.kill(block=False)
+        return None if greenlet.let_go else greenlet.outcome()
 
     def background(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> None:
-        greenlet = _OperationGreenlet(operation, work, self._hub)
-        greenlet.let_go = True
-        operation.handle = greenlet
+        self._begin(operation, work).let_go = True
+
+    def _begin(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> OperationGreenlet:
+        greenlet = operation.handle = OperationGreenlet(operation, work)
         greenlet.start()
+        return greenlet
+
+    def _leave(self, operation: Operation) -> None:
+        """Whoever waited for the operation does so no more."""
+        operation.handle.let_go = True
+        if operation.kind == "start":
+            operation.abandon(operation.caller_ended())
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        if get_hub_if_exists() is not self._hub:
-            return self._in_thread(lambda: gevent.spawn(run_to_end, work))
         return run_to_end(work)
 
     def release(self, operation: Operation) -> None:
@@ -214,38 +178,12 @@ class GeventBackend:
         operation.handle.released.set()
 
     def interrupt(self, operation: Operation) -> None:
-        self._loop.run_callback(self._break_into, operation)
-
-    @staticmethod
-    def _break_into(operation: Operation) -> None:
-        greenlet = operation.handle
-        if operation.interruptible and operation.abandoned is not None and not greenlet.dead:
-            greenlet.throw(Interruption())
+        self._loop.run_callback(operation.handle.interrupt)
 
     async def call(
-        self, operation: Operation, hook: Callable[[], object], timeout: float | None
+        self, operation: Operation, service: Service, hook: str, timeout: float | None
     ) -> object:
-        greenlet: _OperationGreenlet = operation.handle
-        if timeout is None:
-            return hook()
-        if greenlet.timer is None or greenlet.timer_seconds != timeout:
-            if greenlet.timer is not None:
-                greenlet.timer.stop()
-                greenlet.timer.close()
-            # Repeating, for a hook that swallows what is thrown into it.
-            greenlet.timer = self._loop.timer(timeout, timeout)
-            greenlet.timer_seconds = timeout
-        greenlet.timer.again(self._time_is_over, greenlet)
-        greenlet.in_hook = True
-        try:
-            return hook()
-        finally:
-            greenlet.in_hook = False
-
-    @staticmethod
-    def _time_is_over(greenlet: _OperationGreenlet) -> None:
-        if greenlet.in_hook and not greenlet.dead:
-            greenlet.throw(Expired())
+        return operation.handle.call(service, hook, timeout)
 
     # -- threads ---------------------------------------------------------------------------------
 
@@ -259,35 +197,44 @@ class GeventBackend:
     def _run_posted(self) -> None:
         while self._posted:
             function, args = self._posted.popleft()
-            function(*args)
+            try:
+                function(*args)
+            except Exception:
+                logger.exception("What was posted to the loop raised: %r", function)
 
     def _drive_from_thread(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> Any:
-        greenlet = _OperationGreenlet(operation, work, self._hub)
-        operation.handle = greenlet
-        self._in_thread(lambda: greenlet, start=True)
-        if greenlet.raised is not None:
-            raise greenlet.raised
-        return greenlet.result
-
-    def _in_thread(self, make: Callable[[], _Greenlet], start: bool = False) -> Any:
-        """Run a greenlet in the hub's thread, and block the calling thread until it has ended."""
-        done = native.lock()
-        done.acquire()
-        result: list[Any] = []
+        ended = native.lock()
+        ended.acquire()
 
         def begin() -> None:
-            greenlet = make()
-            greenlet.rawlink(finish)
-            if start:
-                greenlet.start()
-
-        def finish(greenlet: _Greenlet) -> None:
-            result.append(greenlet)
-            done.release()
+            self._begin(operation, work).rawlink(lambda _: ended.release())
 
         self.post(begin)
-        done.acquire()
-        return result[0].get()
+        try:
+            ended.acquire()
+        except BaseException:  # Ctrl+C in the main thread
+            self.post(self._leave, operation)
+            raise
+        return operation.handle.outcome()
+
+    def _in_hub(self, function: Callable[[], T]) -> T:
+        """Call a function in the hub's thread, from another one, and return what it returns."""
+        outcome: list[T | BaseException] = []
+        called = native.lock()
+        called.acquire()
+
+        def call() -> None:
+            try:
+                outcome.append(function())
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
+                outcome.append(error)
+            called.release()
+
+        self.post(call)
+        called.acquire()
+        if isinstance(outcome[0], BaseException):
+            raise outcome[0]
+        return outcome[0]
 
     def watch(self, fd: int, callback: Callable[[], object]) -> Any:
         watcher = self._loop.io(fd, 1)  # libev's READ
@@ -299,10 +246,12 @@ class GeventBackend:
     def now(self) -> float:
         return time.monotonic()
 
-    def signal(self) -> Event:
-        return Event()
+    def signal(self) -> Signal:
+        return Event() if get_hub_if_exists() is self._hub else ThreadSignal()
 
     async def wait(self, signal: Any, timeout: float | None) -> bool:
+        if isinstance(signal, ThreadSignal):
+            return signal.wait(timeout)
         with self._kept_alive():
             return bool(signal.wait(timeout))
 
@@ -343,18 +292,12 @@ class GeventBackend:
             task.start_later(delay)
         return task
 
-    def _spawn_from_thread(self, *what: Any) -> Task:
-        made: list[Task] = []
-        done = native.lock()
-        done.acquire()
+    def _spawn_from_thread(self, service: Service, *what: Any) -> Task:
+        def spawn() -> Task:
+            refuse_spawn(service)  # it may have stopped since it was asked
+            return self.spawn(service, *what)
 
-        def make() -> None:
-            made.append(self.spawn(*what))
-            done.release()
-
-        self.post(make)
-        done.acquire()
-        return made[0]
+        return self._in_hub(spawn)
 
     def every(
         self,
@@ -364,7 +307,7 @@ class GeventBackend:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> Any:
-        return self.spawn(service, repeat, (service, seconds, function, args, kwargs), {})
+        return self.spawn(service, repeating(service, seconds, function, args, kwargs), (), {})
 
     def cancel(self, task: Task) -> None:
         task.kill(block=False)
@@ -375,27 +318,24 @@ class GeventBackend:
         return [task for task in waiting if not task.dead]
 
     def describe(self, task: Task) -> str:
+        name = task_name(task.args[1]) if task.args else task.name
         frame = task.gr_frame
-        where = "".join(traceback.format_stack(frame)) if frame is not None else "not begun\n"
-        return f"{task.name}\n{where.rstrip()}"
+        where = "".join(traceback.format_stack(frame)) if frame is not None else "not begun"
+        return f"{name}\n{where.rstrip()}"
 
     def primitives(self, service: Service) -> Primitives:
-        return Primitives(service, self._hub)
+        return Primitives(service)
 
 
-def _cancelled(operation: Operation) -> BaseException:
-    from ..core.failure import Abandoned
-
-    service = operation.service
-    return Abandoned(f"{service.path}: whoever started it was ended meanwhile", service)
+class Timeout(gevent.Timeout, TimeoutError):
+    """What ``async_.timeout`` raises: caught as TimeoutError, as on every backend."""
 
 
 class Primitives:
     """What ``service.async_`` is on gevent: the primitives, in the words of every backend."""
 
-    def __init__(self, service: Service, hub: Any) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
-        self._hub = hub
         self.spawn = service.spawn
         self.spawn_later = service.spawn_later
 
@@ -415,13 +355,19 @@ class Primitives:
         """A lock: ``acquire()``, ``release()``, or ``with``."""
         return BoundedSemaphore(1)
 
-    def timeout(self, seconds: float | None, exception: Any = None) -> gevent.Timeout:
-        """``with timeout(5):`` raises gevent.Timeout, or `exception`, when the time is over."""
-        return gevent.Timeout(seconds, exception)
+    def timeout(self, seconds: float | None, exception: Any = None) -> Timeout:
+        """``with timeout(5):`` raises TimeoutError, or `exception`, when the time is over.
+
+        It is a gevent.Timeout too: ``exception=False`` ends the body and raises nothing.
+        """
+        return Timeout(seconds, exception)
 
     def to_thread(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a function that blocks in a real thread, and wait for what it returns."""
-        return self._hub.threadpool.apply(function, args, kwargs)
+        hub: Any = get_hub_if_exists()
+        if hub is None:  # this is a real thread
+            return function(*args, **kwargs)
+        return hub.threadpool.apply(function, args, kwargs)
 
     @property
     def stopping(self) -> bool:

@@ -8,11 +8,16 @@ each primitive blocks and never suspends the coroutine.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .failure import Abandoned, text_of
+
 if TYPE_CHECKING:
     from .service import Service
+
+logger = logging.getLogger(__name__)
 
 
 class Interruption(BaseException):
@@ -66,15 +71,21 @@ class Backend(Protocol):
     def now(self) -> float:
         """Monotonic seconds."""
 
-    def signal(self) -> Signal: ...
+    def signal(self) -> Signal:
+        """What the calling task or thread can wait for."""
 
     async def wait(self, signal: Signal, timeout: float | None) -> bool:
         """Wait for a signal; False when `timeout` seconds went by first."""
 
     async def call(
-        self, operation: Operation, hook: Callable[[], object], timeout: float | None
+        self, operation: Operation, service: Service, hook: str, timeout: float | None
     ) -> object:
-        """Run a hook and return what it returns; raises Expired when its time is over."""
+        """Run the hook of that name and return what it returns.
+
+        Raises:
+            Expired: its time is over. A hook that does not end when it is broken into is left
+                behind, and the log shows where it is.
+        """
 
     def spawn(
         self,
@@ -123,6 +134,7 @@ class Operation:
         interruptible: whether a hook of it may be broken into now. Bringing down never may.
         left_out: tasks that asked for the stop of their own service: they are not waited for,
             and end once the operation has returned to them.
+        logged: what it raises, if that is in the log already.
         handle: what the backend keeps of it.
     """
 
@@ -134,6 +146,7 @@ class Operation:
         "interruptible",
         "kind",
         "left_out",
+        "logged",
         "service",
     )
 
@@ -145,6 +158,7 @@ class Operation:
         self.abandoned: BaseException | None = None
         self.interruptible = False
         self.left_out: list[Any] = []
+        self.logged: BaseException | None = None
         self.handle: Any = None
 
     def callers(self) -> Iterator[Any]:
@@ -162,9 +176,33 @@ class Operation:
         """Whether `other` cannot go on before this operation lets its caller go."""
         return any(getattr(caller, "operation", None) is other for caller in self.callers())
 
-    def abandon(self, reason: BaseException) -> None:
-        """Tell the operation to give up. Without effect once it brings down what it had started."""
-        if self.abandoned is None:
-            self.abandoned = reason
-            if self.interruptible:
-                self.backend.interrupt(self)
+    def abandon(self, reason: BaseException) -> bool:
+        """Tell the operation to give up. Without effect once it brings down what it had started.
+
+        Returns:
+            Whether `reason` is what it will raise.
+        """
+        if self.abandoned is not None:
+            return False
+        self.abandoned = reason
+        if self.interruptible:
+            self.backend.interrupt(self)
+        return self.interruptible
+
+    def caller_ended(self) -> Abandoned:
+        """Why it is given up, when whoever waited for it was ended."""
+        return Abandoned(f"{self.service.path}: whoever started it was ended", self.service)
+
+    def tell(self, error: BaseException) -> None:
+        """Nobody waits for the operation, and it raised `error`: say so, if it was not said yet."""
+        if error is self.logged:
+            return
+        level = logging.INFO if isinstance(error, Abandoned) else logging.ERROR
+        logger.log(
+            level,
+            "%s: %s failed: %s",
+            self.service.path,
+            self.kind,
+            text_of(error),
+            exc_info=error if level == logging.ERROR else None,
+        )

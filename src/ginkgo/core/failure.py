@@ -6,6 +6,7 @@ it ends the process.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from .errors import ApplicationFailed, TemporaryFailure
 
 if TYPE_CHECKING:
     from .service import Service
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,29 @@ class Failure:
             failure = failure.cause
 
     def __str__(self) -> str:
-        root = list(self.chain())[-1]
-        return f"{root.path}: {root.phase} failed: {type(root.error).__name__}: {root.error}"
+        *_, first = self.chain()
+        return f"{first.path}: {first.phase} failed: {type(first.error).__name__}: {first.text}"
+
+    @property
+    def text(self) -> str:
+        """What the error says."""
+        return text_of(self.error)
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says, even one that cannot say it."""
+    try:
+        return str(error)
+    except Exception as another:  # noqa: BLE001 - somebody else's code, in the middle of a stop
+        return f"<its __str__ raised {type(another).__name__}>"
+
+
+def note(error: BaseException, text: str) -> None:
+    """Add a note to an error, if it takes one: an exception that is a frozen dataclass does not."""
+    try:
+        error.add_note(text)
+    except Exception as another:  # noqa: BLE001 - somebody else's code, in the middle of a stop
+        logger.debug("%s takes no note (%s): %s", type(error).__name__, another, text)
 
 
 class StartTimeout(TemporaryFailure, TimeoutError):

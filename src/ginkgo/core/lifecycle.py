@@ -22,19 +22,29 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from .backend import Backend, Expired, Interruption, Operation
+from .backend import Expired, Interruption, Operation
 from .context import context
-from .failure import Abandoned, Failure, ReloadTimeout, StartTimeout, StopTimeout
-from .state import FAILED, READY, STARTING, STOPPED, move, notify
-from .tasks import end_tasks
+from .errors import UsageError
+from .failure import (
+    Abandoned,
+    Failure,
+    ReloadTimeout,
+    StartTimeout,
+    StopTimeout,
+    note,
+    text_of,
+)
+from .state import FAILED, READY, STARTING, move, notify
+from .tasks import end_tasks, log_failure
+from .waiting import over, settled, settled_state, until, until_reached
 
 if TYPE_CHECKING:
     from .service import Service
 
 logger = logging.getLogger(__name__)
 
+__all__ = ["over", "reload", "settled_state", "start", "stop", "until"]
 
-_Condition = Callable[[], bool]
 _Walk = Callable[..., Coroutine[Any, Any, None]]
 
 
@@ -46,7 +56,7 @@ async def start(operation: Operation, service: Service) -> None:
     while service._state != READY:
         if service._operation is not None:
             starting = service._state == STARTING
-            await _settled(operation, service)
+            await settled(operation, service)
             if starting and service._state != READY:
                 if service.failure is not None:
                     raise service.failure.error
@@ -60,18 +70,15 @@ async def _bring_up(operation: Operation, service: Service) -> None:
     move(service, "start")
     service._operation = operation
     service._backend = operation.backend
-    service.failure = None
-    service.stop_errors = ()
+    _forget_the_last_run(service)
     operation.interruptible = True
     try:
+        _check_limits(service)
         if service.start_before:
             given = await _run_do_start(operation, service)
             await _start_children(operation, service)
-            service._children_up = True
         else:
-            if service._children:
-                await _start_children(operation, service)
-            service._children_up = True
+            await _start_children(operation, service)
             given = await _run_do_start(operation, service)
         if given is not None:
             await _wait_until_ready(operation, service, given)
@@ -89,6 +96,15 @@ async def _bring_up(operation: Operation, service: Service) -> None:
         begin(service, "reload", reload)
 
 
+def _forget_the_last_run(service: Service) -> None:
+    if service.failure is not None:
+        service.failure = None
+    if service.stop_errors:
+        service.stop_errors = ()
+    if service._ending is not None:
+        service._ending = None
+
+
 async def _start_children(operation: Operation, service: Service) -> None:
     seen: tuple[Service, ...] = ()
     while seen != (children := tuple(service._children)):  # one may be added or removed meanwhile
@@ -98,6 +114,9 @@ async def _start_children(operation: Operation, service: Service) -> None:
             if child._state != READY and child.parent is service:
                 await start(operation, child)
         seen = children
+        # Before the next look, so that a thread that adds a child is seen here or sees it there.
+        service._children_up = True
+    service._children_up = True
 
 
 async def _run_do_start(operation: Operation, service: Service) -> float | None:
@@ -112,7 +131,7 @@ async def _run_do_start(operation: Operation, service: Service) -> float | None:
     limit = start_limit(service)
     began = backend.now()
     try:
-        result = await backend.call(operation, service.do_start, limit)
+        result = await backend.call(operation, service, "do_start", limit)
     except Expired:
         raise StartTimeout(
             f"{service.path}: do_start did not return within {limit:g} s",
@@ -120,7 +139,7 @@ async def _run_do_start(operation: Operation, service: Service) -> float | None:
             "and call set_ready() from a task when the service is ready.",
         ) from None
     except Exception as error:
-        error.add_note(f"in do_start of {service.path}")
+        note(error, f"in do_start of {service.path}")
         raise
     return began if result is service.NOT_READY else None
 
@@ -129,7 +148,7 @@ async def _wait_until_ready(operation: Operation, service: Service, began: float
     limit = start_limit(service)
     backend = operation.backend
     left = None if limit is None else max(0.0, began + limit - backend.now())
-    if not await _until(backend, service, lambda: service._ready_told, left):
+    if not await until_reached(backend, service, lambda: service._ready_told, left):
         raise StartTimeout(
             f"{service.path}: started, but not ready within {limit:g} s",
             hint="do_start returned NOT_READY, and nobody called set_ready() in time.",
@@ -138,10 +157,10 @@ async def _wait_until_ready(operation: Operation, service: Service, began: float
 
 async def _unwind(operation: Operation, service: Service, error: BaseException) -> BaseException:
     """A start of `service` failed, or was given up: undo what it did. Returns what to raise."""
-    operation.interruptible = False
+    if operation.interruptible:  # it begins here; above, `error` is what came of it
+        operation.interruptible = False
+        error = _what_failed(operation, error)
     end = "failed"
-    if isinstance(error, Interruption) and operation.abandoned is not None:
-        error = operation.abandoned  # not what the hook was broken into with, but what for
     if isinstance(error, Abandoned) and not error.reached:
         error.reached = error.service is service
         if error.failure is None or not error.reached:
@@ -150,15 +169,25 @@ async def _unwind(operation: Operation, service: Service, error: BaseException) 
             service.failure = error.failure
             error = error.failure.error
     else:
-        cause = next((child.failure for child in service._children if child.failure), None)
-        if cause is not None and cause.error is error:
-            service.failure = Failure(service.path, "child", error, cause)
-        else:
-            service.failure = Failure(service.path, "start", error)
+        failures = (child.failure for child in service._children)
+        cause = next((each for each in failures if each and each.error is error), None)
+        service.failure = Failure(service.path, "child" if cause else "start", error, cause)
     errors: list[BaseException] = []
     await _bring_down(operation, service, errors, end)
     for other in errors:
-        error.add_note(f"and undoing the start raised {type(other).__name__}: {other}")
+        note(error, f"and undoing the start raised {type(other).__name__}: {text_of(other)}")
+    return error
+
+
+def _what_failed(operation: Operation, error: BaseException) -> BaseException:
+    """What a start is unwound for, when `error` came out of it."""
+    given_up = operation.abandoned
+    if given_up is None or error is given_up:
+        return error
+    if isinstance(error, Interruption):  # not what it was broken into with, but what for
+        return given_up
+    if isinstance(given_up, Abandoned) and given_up.failure is not None:
+        log_failure(given_up.failure)  # the hook, broken into, raised something of its own
     return error
 
 
@@ -171,13 +200,24 @@ async def stop(operation: Operation, service: Service, errors: list[BaseExceptio
         holder = service._operation
         if service._state in (STARTING, READY) or holder.service is service:
             holder.abandon(_stopped_meanwhile(service))
-        await _settled(operation, service)
+        await settled(operation, service)
     if service._state == READY:
         await _bring_down(operation, service, errors, "stopped")
+    elif service._children or service._tasks:
+        await _sweep(operation, service, errors)
     else:
-        if service._tasks:  # spawned before the first start
-            await end_tasks(operation, service, errors)
         move(service, "stopped")
+
+
+async def _sweep(operation: Operation, service: Service, errors: list[BaseException]) -> None:
+    """`service` does not run; its children may, and tasks that it had before it was started."""
+    service._operation = operation
+    if service._tasks:
+        await end_tasks(operation, service, errors)
+    await _stop_children(operation, service, errors, "stopped")
+    service._operation = None
+    if not move(service, "stopped"):
+        notify(service)
 
 
 async def _bring_down(
@@ -193,8 +233,9 @@ async def _bring_down(
         await _stop_itself(operation, service, errors)
     else:
         await _stop_itself(operation, service, errors)
-        if service._children:
-            await _stop_children(operation, service, errors, end)
+        await _stop_children(operation, service, errors, end)
+        if service._tasks:  # spawned by a child's do_stop
+            await end_tasks(operation, service, errors)
     service._operation = None
     move(service, end)
 
@@ -217,7 +258,7 @@ async def _stop_itself(operation: Operation, service: Service, errors: list[Base
     if service._overrides("do_stop"):
         limit = stop_limit(service)
         try:
-            await operation.backend.call(operation, service.do_stop, limit)
+            await operation.backend.call(operation, service, "do_stop", limit)
         except Expired:
             error: BaseException = StopTimeout(
                 f"{service.path}: do_stop did not return within {limit:g} s",
@@ -233,17 +274,17 @@ async def _stop_itself(operation: Operation, service: Service, errors: list[Base
 def _collect(
     service: Service, hook: str, error: BaseException, errors: list[BaseException]
 ) -> None:
-    error.add_note(f"in {hook} of {service.path}")
-    logger.error("%s: %s failed: %s", service.path, hook, error, exc_info=error)
+    note(error, f"in {hook} of {service.path}")
+    logger.error("%s: %s failed: %s", service.path, hook, text_of(error), exc_info=error)
     errors.append(error)
 
 
-def raise_collected(what: str, errors: list[BaseException]) -> None:
+def raise_collected(operation: Operation, what: str, errors: list[BaseException]) -> None:
     """Raise what was collected: the error itself, or a group where there are several."""
-    if len(errors) == 1:
-        raise errors[0]
     if errors:
-        raise BaseExceptionGroup(what, errors)
+        error = errors[0] if len(errors) == 1 else BaseExceptionGroup(what, errors)
+        operation.logged = error
+        raise error
 
 
 # -- restart and reload --------------------------------------------------------------------------
@@ -256,7 +297,7 @@ async def restart(operation: Operation, service: Service) -> None:
     if operation.abandoned is not None:
         raise operation.abandoned
     await start(operation, service)
-    raise_collected(f"stopping {service.path} to restart it", errors)
+    raise_collected(operation, f"stopping {service.path} to restart it", errors)
 
 
 async def reload(operation: Operation, service: Service) -> None:
@@ -275,7 +316,9 @@ async def reload(operation: Operation, service: Service) -> None:
         service._reload_wanted = True
         if operation.holds_up(running):
             operation.backend.release(operation)
-        await _until(operation.backend, service, lambda: service._reloading is not running, None)
+        await until_reached(
+            operation.backend, service, lambda: service._reloading is not running, None
+        )
         return
     service._reloading = operation
     errors: list[BaseException] = []
@@ -288,10 +331,14 @@ async def reload(operation: Operation, service: Service) -> None:
     finally:
         service._reloading = None
         notify(service)
-    raise_collected(f"reloading {service.path}", errors)
+    raise_collected(operation, f"reloading {service.path}", errors)
 
 
 async def _reload_walk(operation: Operation, service: Service, errors: list[BaseException]) -> None:
+    if service._state == STARTING:  # added just now: it does it once it is ready
+        service._reload_wanted = True
+    if service._state != READY:
+        return
     if service.start_before:
         await _run_do_reload(operation, service, errors)
     for child in tuple(service._children):
@@ -307,14 +354,14 @@ async def _run_do_reload(
 ) -> None:
     if not service._overrides("do_reload"):
         return
-    await _settled(operation, service)
+    await settled(operation, service)
     if service._state != READY:
         return
     limit = start_limit(service)
     service._operation = operation
     operation.interruptible = True
     try:
-        await operation.backend.call(operation, service.do_reload, limit)
+        await operation.backend.call(operation, service, "do_reload", limit)
         service.reload_error = None
     except Expired:
         error = ReloadTimeout(f"{service.path}: do_reload did not return within {limit:g} s")
@@ -336,20 +383,24 @@ async def _run_do_reload(
 # -- failure -------------------------------------------------------------------------------------
 
 
-def begin_failure(service: Service, failure: Failure) -> None:
-    """A task of `service` failed. Called in the backend's own thread; returns at once."""
-    state = service._state
-    if state == READY:
+def begin_failure(service: Service, failure: Failure) -> bool:
+    """A task of `service` failed. Called in the backend's own thread; returns at once.
+
+    Returns:
+        Whether it fails a start, whose caller will be told.
+    """
+    if service._state == READY:
         begin(service, "fail", fail, failure)
-    elif state == STARTING and service._operation is not None:
-        service._operation.abandon(Abandoned(str(failure), service, failure))
+    elif service._state == STARTING and service._operation is not None:
+        return service._operation.abandon(Abandoned(str(failure), service, failure))
+    return False
 
 
 async def fail(operation: Operation, service: Service, failure: Failure) -> None:
     """`service` cannot go on: bring it down, and then those above it, which need it."""
     if service._state == READY and service._operation is not None:
         service._operation.abandon(_stopped_meanwhile(service))
-        await _settled(operation, service)
+        await settled(operation, service)
     if service._state != READY:
         return
     service.failure = failure
@@ -365,78 +416,13 @@ async def fail(operation: Operation, service: Service, failure: Failure) -> None
         begin_failure(parent, above)
 
 
-# -- waiting -------------------------------------------------------------------------------------
-
-
 def begin(service: Service, kind: str, what: _Walk, *args: object) -> None:
     """Begin an operation that nobody waits for."""
     operation = Operation(service.backend_in_use, service, kind)
     operation.backend.background(operation, what(operation, service, *args))
 
 
-async def until(
-    backend: Backend, service: Service, states: tuple[str, ...], timeout: float | None
-) -> bool:
-    """Wait for one of `states`, even if the service only passes through it."""
-    passed = False
-
-    def reached() -> bool:
-        nonlocal passed
-        passed = passed or service._state in states
-        return passed
-
-    return await _until(backend, service, reached, timeout)
-
-
-async def over(backend: Backend, service: Service) -> None:
-    """Wait until nothing of `service` runs any more; a restart is not the end of it."""
-    await _until(
-        backend,
-        service,
-        lambda: service._state in (STOPPED, FAILED) and service._operation is None,
-        None,
-    )
-
-
-async def settled_state(backend: Backend, service: Service) -> bool:
-    """Wait for the end of a start that is under way; whether `service` is ready then."""
-    await _until(backend, service, lambda: service._state != STARTING, None)
-    return service._state == READY
-
-
-async def _settled(operation: Operation, service: Service) -> None:
-    """Wait until no operation holds `service`."""
-    while (holder := service._operation) is not None:
-        if operation.holds_up(holder):
-            operation.backend.release(operation)
-        await _until(
-            operation.backend,
-            service,
-            lambda holder=holder: service._operation is not holder,  # type: ignore[misc]
-            None,
-        )
-
-
-async def _until(
-    backend: Backend, service: Service, reached: _Condition, timeout: float | None
-) -> bool:
-    if reached():
-        return True
-    signal = backend.signal()
-
-    def look(_: Service) -> None:
-        if reached():
-            signal.set()
-
-    if service._watchers is None:
-        service._watchers = []
-    service._watchers.append(look)
-    try:
-        return await backend.wait(signal, timeout) or reached()
-    finally:
-        service._watchers.remove(look)
-        if not service._watchers:
-            service._watchers = None
+# -- limits --------------------------------------------------------------------------------------
 
 
 def start_limit(service: Service) -> float | None:
@@ -449,6 +435,13 @@ def stop_limit(service: Service) -> float | None:
     """Seconds that the tasks and the do_stop of `service` may take."""
     limit = service.stop_timeout
     return context.stop_timeout if limit is None else limit
+
+
+def _check_limits(service: Service) -> None:
+    for name in ("start_timeout", "stop_timeout"):
+        limit = getattr(service, name)
+        if limit is not None and not (isinstance(limit, (int, float)) and limit >= 0):
+            raise UsageError(f"{service.path}: {name} is a number of seconds, not {limit!r}")
 
 
 def _stopped_meanwhile(service: Service) -> Abandoned:

@@ -29,9 +29,10 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from . import lifecycle
 from .backend import Backend, Operation
 from .context import context
-from .errors import GinkgoError, UsageError
-from .failure import Abandoned, Failure, SpawnRefused
-from .state import FAILED, READY, STARTING, STATES, STOPPED, State, notify
+from .errors import UsageError
+from .failure import Abandoned, Failure
+from .state import READY, STARTING, STATES, State, notify
+from .tasks import refuse_spawn
 
 if TYPE_CHECKING:
     from .state import State as _State
@@ -115,12 +116,18 @@ class Service:
         and the child is not part of the service.
         """
         self._adopt(child)
-        if self._state == READY or (self._state == STARTING and self._children_up):
+        if self._starts_what_is_added:
             operation = Operation(self.backend_in_use, child, "start")
             operation.backend.drive(operation, self._start_added(operation, child))
         return child
 
+    @property
+    def _starts_what_is_added(self) -> bool:
+        return self._state == READY or (self._state == STARTING and self._children_up)
+
     async def _start_added(self, operation: Operation, child: Service) -> None:
+        if not self._starts_what_is_added:
+            return  # stopped since it was asked: like one that was added after that
         try:
             await lifecycle.start(operation, child)
         except BaseException:
@@ -136,7 +143,7 @@ class Service:
         """
         if child.parent is not self:
             raise UsageError(f"{child.path} is not a child of {self.path}")
-        operation = Operation(self.backend_in_use, child, "stop")
+        operation = Operation(self.backend_to_ask, child, "stop")
         return operation.backend.drive(operation, self._remove(operation, child))
 
     async def _remove(self, operation: Operation, child: Service) -> None:
@@ -144,7 +151,7 @@ class Service:
         path = child.path
         await lifecycle.stop(operation, child, errors)
         self._disown(child)
-        lifecycle.raise_collected(f"stopping {path}", errors)
+        lifecycle.raise_collected(operation, f"stopping {path}", errors)
 
     def _adopt(self, child: Service) -> None:
         if not isinstance(child, Service):
@@ -154,7 +161,7 @@ class Service:
             )
         if child.parent is not None:
             raise UsageError(f"{child.path} already has a parent: a service is in one place only")
-        if child is self or child in self._ancestors():
+        if child is self or any(child is ancestor for ancestor in self._ancestors()):
             raise UsageError(f"{child.path} cannot be added below itself")
         if not isinstance(self._children, list):
             self._children = []
@@ -163,7 +170,8 @@ class Service:
 
     def _disown(self, child: Service) -> None:
         if child.parent is self and isinstance(self._children, list):
-            self._children.remove(child)
+            # By identity: a service may be a dataclass, and equal to its brother.
+            del self._children[next(i for i, each in enumerate(self._children) if each is child)]
             child.parent = None
 
     @property
@@ -242,7 +250,7 @@ class Service:
             Exception: what a `do_stop` raised, or an ExceptionGroup of several.
             StopTimeout: a task or a `do_stop` did not end within `stop_timeout`.
         """
-        operation = Operation(self.backend_in_use, self, "stop")
+        operation = Operation(self.backend_to_ask, self, "stop")
         return operation.backend.drive(operation, self._stop(operation))
 
     async def _stop(self, operation: Operation) -> None:
@@ -250,14 +258,14 @@ class Service:
         await lifecycle.stop(operation, self, errors)
         if errors:
             self.stop_errors = tuple(errors)
-        lifecycle.raise_collected(f"stopping {self.path}", errors)
+        lifecycle.raise_collected(operation, f"stopping {self.path}", errors)
 
     def stop_soon(self) -> None:
         """Begin to stop, and do not wait for it: from any thread, or from a loop's callback."""
-        self.backend_in_use.post(self._begin_stop)
+        self.backend_to_ask.post(self._begin_stop)
 
     def _begin_stop(self) -> None:
-        operation = Operation(self.backend_in_use, self, "stop")
+        operation = Operation(self.backend_to_ask, self, "stop")
         operation.backend.background(operation, self._stop(operation))
 
     def reload(self) -> Any:
@@ -267,7 +275,7 @@ class Service:
             Exception: what a `do_reload` raised, or an ExceptionGroup of several; each such
                 service has it as its `reload_error`.
         """
-        operation = Operation(self.backend_in_use, self, "reload")
+        operation = Operation(self.backend_to_ask, self, "reload")
         return operation.backend.drive(operation, lifecycle.reload(operation, self))
 
     def restart(self) -> Any:
@@ -277,7 +285,7 @@ class Service:
 
     def set_ready(self) -> None:
         """Tell that the service is ready, when its `do_start` has returned ``NOT_READY``."""
-        self.backend_in_use.post(self._tell_ready)
+        self.backend_to_ask.post(self._tell_ready)
 
     def _tell_ready(self) -> None:
         self._ready_told = True
@@ -304,7 +312,7 @@ class Service:
         """
         if state not in STATES:
             raise UsageError(f"there is no state {state!r}: it is one of {', '.join(STATES)}")
-        backend = self.backend_in_use
+        backend = self.backend_to_ask
         return backend.run(lifecycle.until(backend, self, (state,), timeout))
 
     def serve_forever(self) -> Any:
@@ -324,6 +332,7 @@ class Service:
                 backend.run(lifecycle.over(backend, self))
             except KeyboardInterrupt:
                 self.stop()
+                return
             except Abandoned:
                 backend.run(lifecycle.over(backend, self))
         if self._ending is not None:
@@ -358,16 +367,14 @@ class Service:
         Raises:
             SpawnRefused: the service is stopped.
         """
-        if self._state in (STOPPED, FAILED):
-            raise self._spawn_refused()
+        refuse_spawn(self)
         return self.backend_in_use.spawn(self, function, args, kwargs)
 
     def spawn_later(
         self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Any:
         """The same as :meth:`spawn`, `seconds` later. The task can be ended before."""
-        if self._state in (STOPPED, FAILED):
-            raise self._spawn_refused()
+        refuse_spawn(self)
         return self.backend_in_use.spawn(self, function, args, kwargs, seconds)
 
     def every(self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -376,35 +383,38 @@ class Service:
         It never runs twice at a time: when a call takes longer than `seconds`, the calls that it
         makes impossible are left out.
         """
-        if self._state in (STOPPED, FAILED):
-            raise self._spawn_refused()
+        refuse_spawn(self)
         if not seconds > 0:
             raise UsageError(f"{self.path}: every() takes a time above 0 s, not {seconds!r}")
         return self.backend_in_use.every(self, seconds, function, args, kwargs)
-
-    def _spawn_refused(self) -> GinkgoError:
-        return SpawnRefused(
-            f"{self.path}: nothing can be spawned in a service that is {self._state}",
-            hint="Spawn in do_start, or while the service runs.",
-        )
 
     @property
     def async_(self) -> Any:
         """The async primitives of this service's backend: ``sleep``, ``event``, ``queue``..."""
         primitives = self.__dict__.get("_primitives")
         if primitives is None:
-            primitives = self.__dict__["_primitives"] = self.backend_in_use.primitives(self)
+            primitives = self.__dict__["_primitives"] = self.backend_to_ask.primitives(self)
         return primitives
 
     @property
     def backend_in_use(self) -> Backend:
-        """The backend that drives this service: its tree's own, chosen at first use."""
+        """The backend that drives this service: one for a tree.
+
+        It is that of the thread which first starts the tree, or spawns in it: there the tree lives.
+        """
         backend = self._backend
         if backend is None:
             if self.parent is not None:
                 return self.parent.backend_in_use
-            backend = self._backend = context.load_backend(self.backend or context.backend)
+            backend = self._backend = self.backend_to_ask
         return backend
+
+    @property
+    def backend_to_ask(self) -> Backend:
+        """The same, for what does not make a tree live in the caller's thread: stop, wait..."""
+        root = self.root
+        backend = self._backend or root._backend
+        return backend or context.load_backend(root.backend or context.backend)
 
     def _overrides(self, hook: str) -> bool:
         """Whether the class (or the instance) says something in `hook`: no call for nothing."""

@@ -63,7 +63,7 @@ def move(service: Service, event: str) -> bool:
     if service._state not in sources:
         return False
     service._state = target
-    if service._watchers is not None:
+    if service._watchers:
         notify(service)
     return True
 

@@ -13,8 +13,9 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .backend import Operation
-from .failure import Failure, NotReady, StopTimeout
+from .backend import Backend, Operation
+from .failure import Failure, NotReady, SpawnRefused, StopTimeout
+from .state import FAILED, INIT, READY, STARTING, STOPPED, STOPPING
 
 if TYPE_CHECKING:
     from .service import Service
@@ -31,47 +32,54 @@ async def end_tasks(operation: Operation, service: Service, errors: list[BaseExc
     from .lifecycle import stop_limit
 
     backend = operation.backend
-    callers = list(operation.callers())
     limit = stop_limit(service)
     deadline = None if limit is None else backend.now() + limit
-    while tasks := [task for task in service._tasks or () if task not in callers]:
+    told: set[Any] = set()
+    while tasks := _others(service, operation):  # again: one may spawn another in its last moment
         for task in tasks:
             backend.cancel(task)
         left = GRACE if deadline is None else min(GRACE, deadline - backend.now())
         stubborn = await backend.join(tasks, max(0.0, left))
-        if not stubborn:
-            continue  # look again: a task may have spawned another in its last moment
         if deadline is not None and backend.now() >= deadline:
-            _leave_behind(operation, service, stubborn, errors)
+            _leave_behind(operation, service, errors)
             break
         for task in stubborn:
-            logger.warning(
-                "%s: a task does not end, and is asked again: %s",
-                service.path,
-                backend.describe(task),
-            )
-    if service._tasks:
-        operation.left_out.extend(task for task in callers if task in service._tasks)
+            if task not in told:
+                told.add(task)
+                where = backend.describe(task)
+                logger.warning(
+                    "%s: a task does not end, and is asked again: %s", service.path, where
+                )
+    operation.left_out += [task for task in operation.callers() if task in (service._tasks or ())]
     service._tasks = None
 
 
-def _leave_behind(
-    operation: Operation, service: Service, stubborn: list[Any], errors: list[BaseException]
-) -> None:
-    count = len(stubborn)
+def _others(service: Service, operation: Operation) -> list[Any]:
+    """The tasks of a service but for those that wait for the operation, while they do."""
+    callers = list(operation.callers())
+    return [task for task in service._tasks or () if task not in callers]
+
+
+def _leave_behind(operation: Operation, service: Service, errors: list[BaseException]) -> None:
+    tasks = _others(service, operation)
+    if not tasks:
+        return
+    for task in tasks:
+        logger.error("%s: left behind: %s", service.path, operation.backend.describe(task))
+    count = len(tasks)
     error = StopTimeout(
         f"{service.path}: {count} task{'s' if count > 1 else ''} did not end when told to, "
         "and had to be left behind",
         hint="The log shows where each of them is. Let it end on GreenletExit or CancelledError, "
         "or raise stop_timeout of that service.",
     )
-    for task in stubborn:
-        logger.error("%s: left behind: %s", service.path, operation.backend.describe(task))
     errors.append(error)
 
 
-def task_name(function: Callable[..., Any]) -> str:
+def task_name(function: Any) -> str:
     """How a task is called in messages."""
+    if isinstance(function, functools.partial):
+        return task_name(function.func)
     return getattr(function, "__qualname__", None) or repr(function)
 
 
@@ -82,16 +90,29 @@ def task_failed(service: Service, name: str, error: BaseException) -> None:
     Anything else fails the service, unless it is being stopped anyway.
     """
     from .lifecycle import begin_failure
-    from .state import STARTING, STOPPED
 
     if isinstance(error, (SystemExit, KeyboardInterrupt)):
         service.root.end_with(error)
         return
     failure = Failure(service.path, f"task {name}", error)
-    if service._state != STARTING:  # a start that fails tells it to its caller
-        logger.error("%s: task %s failed: %s", service.path, name, error, exc_info=error)
-    if service._state != STOPPED:
-        begin_failure(service, failure)
+    if not begin_failure(service, failure):  # else whoever started the service is told
+        log_failure(failure)
+
+
+def log_failure(failure: Failure) -> None:
+    """Say what failed, once."""
+    logger.error(
+        "%s: %s failed: %s", failure.path, failure.phase, failure.text, exc_info=failure.error
+    )
+
+
+def refuse_spawn(service: Service) -> None:
+    """Let nothing be spawned in a service that is stopped: who would end it?"""
+    if service._state in (STOPPED, FAILED):
+        raise SpawnRefused(
+            f"{service.path}: nothing can be spawned in a service that is {service._state}",
+            hint="Spawn in do_start, or while the service runs.",
+        )
 
 
 def autospawn(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -118,21 +139,23 @@ def require_ready(method: F) -> F:
 
     @functools.wraps(method)
     def checked(self: Service, *args: Any, **kwargs: Any) -> Any:
-        if self._state == "ready":
+        if self._state == READY:
             return method(self, *args, **kwargs)
-        return self.backend_in_use.run(_when_ready(self, method, args, kwargs))
+        backend = self.backend_to_ask
+        return backend.run(_when_ready(backend, self, method, args, kwargs))
 
     return checked  # type: ignore[return-value]
 
 
-async def _when_ready(service: Service, method: Any, args: Any, kwargs: Any) -> Any:
+async def _when_ready(
+    backend: Backend, service: Service, method: Any, args: Any, kwargs: Any
+) -> Any:
     from .lifecycle import start_limit, until
 
-    states = ("ready", "failed", "stopped", "stopping")
-    waited = service._state in ("init", "starting")
-    if waited:
-        await until(service.backend_in_use, service, states, start_limit(service))
-    if service._state != "ready":
+    if service._state in (INIT, STARTING):
+        ends = (READY, FAILED, STOPPED, STOPPING)
+        await until(backend, service, ends, start_limit(service))
+    if service._state != READY:
         raise NotReady(
             f"{service.path}: {task_name(method)} needs a ready service; "
             f"this one is {service._state}",
