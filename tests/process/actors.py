@@ -55,26 +55,28 @@ class Actor:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            bufsize=1,
+            bufsize=0,
             **more,  # type: ignore[call-overload]
         )
         self.pid = self.process.pid
+        self._heard = b""
 
     def says(self) -> str:
         """Wait for its next line."""
         assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], DEADLINE)
-        assert ready, "it says nothing"
-        line = self.process.stdout.readline()
-        assert line, f"it ended: {self.errors()}"
-        return line.rstrip("\n")
+        while b"\n" not in self._heard:
+            ready, _, _ = select.select([self.process.stdout], [], [], DEADLINE)
+            assert ready, "it says nothing"
+            chunk = os.read(self.process.stdout.fileno(), 65536)
+            assert chunk, f"it ended: {self.errors()}"
+            self._heard += chunk
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line.decode("utf-8", "backslashreplace")
 
     def tell(self, line: str = "") -> None:
         """Let it go on, where it waits in input()."""
         assert self.process.stdin is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
+        self.process.stdin.write(line.encode() + b"\n")
 
     def ends(self) -> int:
         """Wait for its end; returns the exit status."""
@@ -89,7 +91,7 @@ class Actor:
         """What it has written to stderr, once it has ended."""
         assert self.process.stderr is not None
         self.process.wait(DEADLINE)
-        return self.process.stderr.read()
+        return self.process.stderr.read().decode("utf-8", "backslashreplace")
 
     def close(self) -> None:
         """End it if it still runs."""
@@ -98,10 +100,7 @@ class Actor:
         self.process.wait(DEADLINE)
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    pass  # a line that it never read
+                pipe.close()
 
 
 def is_alive(pid: int) -> bool:
