@@ -378,7 +378,7 @@ class ReadyPipe:
 def error_of(status: int, message: str, hint: str | None = None) -> GinkgoError:
     """The error of our family that has this exit status; never one that means success."""
     for kind in GinkgoError.__subclasses__():
-        if kind.status == status:
+        if kind.status == status and kind.__module__ == GinkgoError.__module__:
             return kind(message, hint=hint)
     return ApplicationFailed(message, hint=hint)
 
