@@ -14,7 +14,9 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
+from typing import NamedTuple
 
 from .pids import name_of, open_links, running_pids
 
@@ -38,19 +40,19 @@ def holder_of(
         The pid and name of the process (the one with the lowest pid, where several share it), or
         None where it cannot be found out. Never raises.
     """
+    deadline = time.monotonic() + _PATIENCE
     try:
         if family == socket.AF_UNIX:
             inodes = list(_unix_inodes(address))
         else:
-            inodes = _inet_inodes(family, address, port, kind)
-        return _owner_of(inodes) if inodes else None
+            inodes = _inet_inodes(family, address, port, kind, deadline)
+        return _owner_of(inodes, deadline) if inodes else None
     except (OSError, ValueError, IndexError):
         return None  # a kernel that writes its tables in another way: then without
 
 
-def _owner_of(inodes: list[str]) -> tuple[int, str] | None:
+def _owner_of(inodes: list[str], deadline: float) -> tuple[int, str] | None:
     wanted = {f"socket:[{inode}]" for inode in inodes}
-    deadline = time.monotonic() + _PATIENCE
     for pid in running_pids():
         try:
             if any(link in wanted for _, link in open_links(pid)):
@@ -62,31 +64,51 @@ def _owner_of(inodes: list[str]) -> tuple[int, str] | None:
     return None
 
 
-def _inet_inodes(family: int, address: str, port: int, kind: int) -> list[str]:
+class _Row(NamedTuple):
+    address: bytes
+    port: int
+    state: str
+    inode: str
+
+
+def _inet_inodes(family: int, address: str, port: int, kind: int, deadline: float) -> list[str]:
     """The sockets in our way: those that listen, or else whatever is bound there."""
     wanted = _packed(family, address)
-    listening: list[str] = []
-    bound: list[str] = []
-    for where, there, state, inode in _inet_sockets(kind):
-        if where != port or inode == "0" or not _overlap(wanted, there):
-            continue
-        (listening if state == _LISTENING else bound).append(inode)
-    return listening or bound
 
+    def found_in(rows: Iterable[_Row]) -> list[str]:
+        return [
+            row.inode
+            for row in rows
+            if row.port == port and row.inode != "0" and _overlap(wanted, row.address)
+        ]
 
-def _inet_sockets(kind: int) -> Iterator[tuple[int, bytes, str, str]]:
-    """Each socket of /proc/net/tcp and tcp6 (or udp): port, address, state, inode."""
     table = "tcp" if kind == socket.SOCK_STREAM else "udp"
-    for name in (table, table + "6"):
-        try:
-            with open(f"/proc/net/{name}", "rb") as lines:
-                next(lines, None)  # the headings
-                for line in lines:
-                    fields = line.decode("ascii").split()
-                    address, _, port = fields[1].partition(":")
-                    yield int(port, 16), _in_network_order(address), fields[3], fields[9]
-        except FileNotFoundError:
-            continue  # a kernel without IPv6
+    tables = (f"/proc/net/{table}", f"/proc/net/{table}6")
+    # The kernel lists those that listen first; the connections behind them can be very many.
+    for only_listening in (True, False):
+        inodes = []
+        for path in tables:
+            rows: Iterable[_Row] = _inet_rows(path, deadline)
+            if only_listening:
+                rows = takewhile(lambda row: row.state == _LISTENING, rows)
+            inodes += found_in(rows)
+        if inodes:
+            return inodes
+    return []
+
+
+def _inet_rows(path: str, deadline: float) -> Iterator[_Row]:
+    try:
+        with open(path, "rb") as lines:
+            next(lines, None)  # the headings
+            for line in lines:
+                if time.monotonic() > deadline:
+                    return
+                fields = line.decode("ascii").split()
+                address, _, port = fields[1].partition(":")
+                yield _Row(_in_network_order(address), int(port, 16), fields[3], fields[9])
+    except FileNotFoundError:
+        return  # a kernel without IPv6
 
 
 def _in_network_order(digits: str) -> bytes:
