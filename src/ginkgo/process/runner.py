@@ -22,6 +22,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 
 from ..core import lifecycle
 from ..core.context import context
@@ -99,6 +100,7 @@ class _Process:
         self.undo = undo
         self.name = instance_name(options.target)
         self.broken = BrokenPipe(self._stdout_is_gone)
+        self.beside: list[Any] = []
         self.guard = Guard(self._take_files_away)
         self.had_terminal = not self.daemon and not terminal_is_gone()
 
@@ -177,7 +179,9 @@ class _Process:
         signals.install()
         self.undo.callback(signals.restore)
         for companion in companions:
-            self.undo.callback(companion(self.running).close)
+            beside = companion(self.running)
+            self.undo.callback(beside.close)
+            self.beside.append(beside)
         self.folder.publish(
             Record.of_this_process(
                 self.name,
@@ -278,12 +282,13 @@ class _Process:
 
     def _take_files_away(self) -> None:
         """For an end without unwinding: nothing may be there that looks like a running instance."""
+        for beside in self.beside:
+            beside.withdraw()
         self.pidfile.remove()
-        for name in (RECORD, CONTROL):
-            try:
-                os.unlink(name, dir_fd=self.folder.fd)
-            except FileNotFoundError:
-                pass
+        try:
+            os.unlink(RECORD, dir_fd=self.folder.fd)
+        except FileNotFoundError:
+            pass  # not told yet
 
 
 def _exit_status(ending: SystemExit) -> int:

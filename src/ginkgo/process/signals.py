@@ -125,12 +125,31 @@ class Signals:
 _active: list[Signals] = []
 
 
+_masks: list[set[Any]] = []
+
+
+def _before_fork() -> None:
+    # What arrives before the child has its own handlers must not get into the parent's pipe.
+    if _active:
+        _masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED))
+
+
+def _after_fork_in_parent() -> None:
+    if _masks:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _masks.pop())
+
+
 def _after_fork_in_child() -> None:
     while _active:
         _active.pop().leave_in_child()
+    _after_fork_in_parent()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
 
 
 @contextmanager

@@ -23,7 +23,8 @@ def start(options: Options, companions: Sequence[Companion] = ()) -> int:
     Args:
         options: what the command line says.
         companions: what runs beside the tree: each is called with the
-            :class:`~ginkgo.process.running.Running` tree, and what it returns is closed at the end.
+            :class:`~ginkgo.process.running.Running` tree, and returns what has a ``close()``, for
+            the end, and a ``withdraw()``, for an end without unwinding.
 
     Returns:
         The exit status.
