@@ -528,8 +528,8 @@ def test_it_serves_tcp_and_forgets_the_port_at_the_end(shop: Workshop) -> None:
     with socket.create_connection(("127.0.0.1", port)) as client:
         assert client.makefile().readline() == "Hello\n"
     assert program.stops() == 0
-    with socket.socket() as again:
-        again.bind(("127.0.0.1", port))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
 
 
 def test_usage_and_version(shop: Workshop) -> None:
