@@ -18,7 +18,7 @@ from benchmarks.machine import ginkgo, python, running
 
 def run(options: Options) -> list[Report]:
     """Measures messages a second on 50 connections."""
-    load = Load("echo", 50, 1024, options.pick(3.0, 0.5), options.pick(0.5, 0.1))
+    load = Load("echo", 50, 1024, options.pick(1.5, 0.5), options.pick(0.3, 0.1))
 
     def bare() -> Figures:
         with running(python("gevent_echo.py")) as server:
@@ -42,4 +42,4 @@ def run(options: Options) -> list[Report]:
         reference="gevent",
         goals=[ratio_goal("ginkgo", "gevent", "rate", at_least=0.97)],
     )
-    return [compare(benchmark, options.rounds_of(7))]
+    return [compare(benchmark, options.rounds_of(15))]

@@ -6,9 +6,10 @@ A benchmark compares contestants that do the same work. They take turns::
     round 2   C B A
     round 3   A B C   ...
 
-so that a machine that slows down for a while slows all of them. What counts is the median of the
-rounds and its ratio to the reference's: figures of two runs differ by up to a quarter on the same
-machine and are never compared. A contestant that cannot run is named with the reason, and a goal
+so that a machine that slows down for a while slows all of them. Figures are medians of the rounds.
+A ratio is the median of the rounds' ratios, for what was measured in one round was measured within
+seconds; figures of two runs differ by up to a quarter on the same machine, and are never compared.
+A contestant that cannot run is named with the reason, and a goal
 that needs it is "not measured"; it is never left out in silence.
 """
 
@@ -90,8 +91,19 @@ class Spread:
         return cls(median(values), min(values), max(values))
 
 
-Spreads = Mapping[str, Mapping[str, Spread]]
-"""By contestant, then by key."""
+Samples = Mapping[str, Sequence[Figures]]
+"""By contestant, the figures of its rounds; one that could not be measured is not in it."""
+
+
+def median_of(samples: Samples, contestant: str, key: str) -> float:
+    """The median of a figure over the rounds."""
+    return median(figures[key] for figures in samples[contestant])
+
+
+def ratio_of(samples: Samples, ours: str, theirs: str, key: str) -> float:
+    """The median of the ratios of the rounds."""
+    rounds = zip(samples[ours], samples[theirs], strict=True)
+    return median(mine[key] / other[key] for mine, other in rounds)
 
 
 @dataclass(frozen=True)
@@ -106,14 +118,14 @@ class Goal:
     """
 
     text: str
-    value: Callable[[Spreads], float]
+    value: Callable[[Samples], float]
     bound: float
     at_least: bool = False
 
-    def verdict(self, spreads: Spreads) -> Verdict:
+    def verdict(self, samples: Samples) -> Verdict:
         """Holds the figures against the bound."""
         try:
-            value = self.value(spreads)
+            value = self.value(samples)
         except KeyError:
             return Verdict(self, None)
         return Verdict(self, value)
@@ -151,23 +163,23 @@ def ratio_goal(
     at_most: float | None = None,
     at_least: float | None = None,
 ) -> Goal:
-    """The goal that the ratio of two contestants' medians keeps one bound.
+    """The goal that the ratio of two contestants keeps one bound.
 
     Example::
 
         ratio_goal("ginkgo", "gevent", "rate", at_least=0.97)
     """
     bound, lower = _one_bound(at_most, at_least)
-
-    def value(spreads: Spreads) -> float:
-        return spreads[ours][key].median / spreads[theirs][key].median
-
-    return Goal(f"{ours} / {theirs}", value, bound, lower)
+    return Goal(
+        f"{ours} / {theirs}", lambda samples: ratio_of(samples, ours, theirs, key), bound, lower
+    )
 
 
 def figure_goal(contestant: str, key: str, text: str, *, at_most: float) -> Goal:
     """The goal that one contestant's median is at most `at_most`."""
-    return Goal(f"{contestant}, {text}", lambda spreads: spreads[contestant][key].median, at_most)
+    return Goal(
+        f"{contestant}, {text}", lambda samples: median_of(samples, contestant, key), at_most
+    )
 
 
 def _one_bound(at_most: float | None, at_least: float | None) -> tuple[float, bool]:
@@ -203,14 +215,20 @@ class Report:
 
     benchmark: Benchmark
     rounds: int
-    spreads: dict[str, dict[str, Spread]]
+    samples: dict[str, list[Figures]]
     reasons: dict[str, str] = field(default_factory=dict)
     """Why a contestant was not measured."""
 
     @property
     def verdicts(self) -> list[Verdict]:
         """One for each goal."""
-        return [goal.verdict(self.spreads) for goal in self.benchmark.goals]
+        return [goal.verdict(self.samples) for goal in self.benchmark.goals]
+
+    def spread(self, contestant: str, key: str) -> Spread | None:
+        """A figure over the rounds; None where it was not measured."""
+        if contestant not in self.samples:
+            return None
+        return Spread.of([figures[key] for figures in self.samples[contestant]])
 
     def __str__(self) -> str:
         lines = [f"## {self.benchmark.title}", "", *_table(self), ""]
@@ -233,19 +251,15 @@ def compare(benchmark: Benchmark, rounds: int) -> Report:
             samples[contestant.name].append(contestant.measure())
         except Unmeasured as why:
             reasons[contestant.name] = str(why)
-    spreads = {name: _spreads(taken) for name, taken in samples.items() if name not in reasons}
-    return Report(benchmark, rounds, spreads, reasons)
+    for name in reasons:
+        del samples[name]
+    return Report(benchmark, rounds, samples, reasons)
 
 
 def turns(contestants: Sequence[Contestant], rounds: int) -> Iterable[Contestant]:
     """The order of the rounds: A B C, C B A, A B C, ..."""
     for number in range(rounds):
         yield from contestants if number % 2 == 0 else reversed(contestants)
-
-
-def _spreads(samples: Sequence[Figures]) -> dict[str, Spread]:
-    keys = samples[0].keys() if samples else ()
-    return {key: Spread.of([sample[key] for sample in samples]) for key in keys}
 
 
 NOTHING: Final = "-"
@@ -280,10 +294,9 @@ def _headings(benchmark: Benchmark) -> list[str]:
 
 def _row(report: Report, name: str) -> list[str]:
     benchmark = report.benchmark
-    spreads = report.spreads.get(name, {})
     cells = [name]
     for index, column in enumerate(benchmark.columns):
-        spread = spreads.get(column.key)
+        spread = report.spread(name, column.key)
         cells.append(number(spread.median) if spread else NOTHING)
         if index == 0 or column.with_range:
             cells.append(f"{number(spread.least)}..{number(spread.most)}" if spread else NOTHING)
@@ -293,11 +306,10 @@ def _row(report: Report, name: str) -> list[str]:
 
 
 def _ratio(report: Report, name: str, key: str) -> str:
-    spread = report.spreads.get(name, {}).get(key)
-    reference = report.spreads.get(report.benchmark.reference or "", {}).get(key)
-    if spread is None or reference is None or not reference.median:
+    reference = report.benchmark.reference
+    if reference is None or name not in report.samples or reference not in report.samples:
         return NOTHING
-    return f"{spread.median / reference.median:.2f}"
+    return f"{ratio_of(report.samples, name, reference, key):.2f}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -10,9 +10,10 @@ from benchmarks.harness import (
     Goal,
     Options,
     Report,
-    Spreads,
+    Samples,
     compare,
     figure_goal,
+    median_of,
     ratio_goal,
 )
 from benchmarks.machine import figures_of
@@ -62,6 +63,5 @@ def run(options: Options) -> list[Report]:
     return [compare(benchmark, options.rounds_of(5))]
 
 
-def _growth(spreads: Spreads) -> float:
-    ours = spreads["ginkgo"]
-    return ours["us"].median / ours["us_at_100"].median
+def _growth(samples: Samples) -> float:
+    return median_of(samples, "ginkgo", "us") / median_of(samples, "ginkgo", "us_at_100")

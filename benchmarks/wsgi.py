@@ -28,7 +28,7 @@ GUNICORN = (
 
 def run(options: Options) -> list[Report]:
     """Measures requests a second on 50 connections."""
-    load = Load("http", 50, seconds=options.pick(3.0, 0.7), warmup=options.pick(0.5, 0.1))
+    load = Load("http", 50, seconds=options.pick(2.0, 0.7), warmup=options.pick(0.3, 0.1))
 
     def loaded(server: Running) -> Figures:
         kept_alive(server.port).close()  # gunicorn tells its port before its worker is up
@@ -66,4 +66,4 @@ def run(options: Options) -> list[Report]:
             ratio_goal("ginkgo", "gunicorn", "rate", at_least=1.2),
         ],
     )
-    return [compare(benchmark, options.rounds_of(7))]
+    return [compare(benchmark, options.rounds_of(11))]
