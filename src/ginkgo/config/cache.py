@@ -55,6 +55,5 @@ def change(act: Callable[[], None]) -> None:
     with _lock:
         act()
         for setting in list(_kept):
-            if not setting.unchanged():
+            if not setting.unchanged() and setting.take_back():
                 _kept.discard(setting)
-                setting.take_back()

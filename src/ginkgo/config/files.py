@@ -75,17 +75,17 @@ def _run(
 ) -> Source:
     tree = tree_of(text)
     code = compile(tree, text.path, "exec", dont_inherit=True)
-    run = object()
     module = ModuleType(names["__name__"])
-    module.__dict__.update(names, __file__=text.path, **{RUN: run})
+    # The module stands for this run, and keeps what it defined: settings may be among it.
+    module.__dict__.update(names, __file__=text.path, **{RUN: module})
     written = Written(module.__dict__, text.path)
     _execute(code, module, written, Ran(text, tree.body), deadline)
     places = {path: f"{text.path}:{line}" for path, line in bindings(tree.body)}
-    places |= {normalise(name): f"{text.path}:{line}" for name, line in written.lines.items()}
+    places |= {name: f"{text.path}:{line}" for name, line in written.lines.items()}
     values, classes = flatten(module.__dict__, places, text.path, module=names["__name__"])
     kind, name = source
     blank = not text.data.strip()
-    return Source(kind, name, values, classes, run, text.warnings, blank)
+    return Source(kind, name, values, classes, module, text.warnings, blank)
 
 
 def _execute(
@@ -240,7 +240,7 @@ def _inner(statement: Any) -> list[Any]:
 
 
 def bindings(body: list[Any], prefix: str = "") -> Iterator[tuple[str, int]]:
-    """Yield each name that the statements set, normalised, with its line; later ones after.
+    """Yield each name that the statements set, with its line; later ones after.
 
     What is set in a class has the class's name before it: `db.host`.
     """
@@ -250,9 +250,9 @@ def bindings(body: list[Any], prefix: str = "") -> Iterator[tuple[str, int]]:
             targets = statement.targets if what == "Assign" else [statement.target]
             for target in targets:
                 if type(target).__name__ == "Name":
-                    yield normalise(prefix + target.id), target.lineno
+                    yield prefix + target.id, target.lineno
         elif what in ("FunctionDef", "AsyncFunctionDef", "ClassDef"):
-            yield normalise(prefix + statement.name), statement.lineno
+            yield prefix + statement.name, statement.lineno
             if what == "ClassDef":
                 yield from bindings(statement.body, f"{prefix}{statement.name}.")
         else:
@@ -270,7 +270,7 @@ def flatten(
 
     Args:
         given: names and values; names with a leading underscore are left out, and so are modules.
-        places: where each path was set, as far as it is known.
+        places: where each name was set, as it was written, as far as it is known.
         origin: where it was set, else.
         module: the module that a class has to be of to be a group; None: any.
     """
@@ -281,20 +281,28 @@ def flatten(
         for name, value in names:
             if str(name).startswith("_") or isinstance(value, ModuleType):
                 continue
-            path = normalise(f"{prefix}{name}")
-            place = places.get(path, origin)
-            if _is_group(value, module):
-                classes[path] = Found(value, place)
-                walk(list(vars(value).items()), f"{path}.")
-            else:
-                values[path] = Found(value, place)
+            written = f"{prefix}{name}"
+            path = normalise(written)
+            found = Found(value, places.get(written, origin))
+            group = _is_group(value, module)
+            if group:
+                walk(list(vars(value).items()), f"{written}.")
+            # `from ginkgo import Service` does not set `service`, nor does `class Message`
+            # set `message`: of classes and functions the name counts as it is written.
+            if path == written.lstrip(".") or not callable(value):
+                (classes if group else values)[path] = found
 
     walk(list(given.items()), "")
     return values, classes
 
 
 def _is_group(value: object, module: str | None) -> bool:
-    """Whether a value is a class that only holds names: no base, no metaclass, not imported."""
+    """Whether a value is a class that only holds names.
+
+    It has no base and no metaclass, is not imported, and declares no settings of its own.
+    """
     if type(value) is not type or value.__bases__ != (object,):
+        return False
+    if "__ginkgo_settings__" in vars(value):
         return False
     return module is None or value.__module__ == module

@@ -50,7 +50,7 @@ class Source(NamedTuple):
         values: what was given, by normalised path.
         classes: classes of a config file that were taken for groups, by path: if a setting turns
             out to have just that path, the class is its value.
-        run: stands for this one run of the file or module, or None.
+        run: stands for this one run of the file or module, and keeps its names; or None.
         warnings: what a person should know about the file.
         blank: the file had nothing in it but white space.
     """

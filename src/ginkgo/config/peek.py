@@ -26,7 +26,7 @@ def peek(path: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for statement in tree_of(read(absolute(path))).body:
         for name, _ in bindings([statement]):
-            found.pop(name, None)
+            found.pop(normalise(name), None)
         targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
         names = [target.id for target in targets if type(target).__name__ == "Name"]
         if type(statement).__name__ in ("Assign", "AnnAssign") and statement.value is not None:

@@ -247,13 +247,23 @@ class Setting(_Anything, Generic[T]):
             if owner is not None and owner.__dict__.get(name) is self:
                 setattr(owner, name, value)
 
-    def take_back(self) -> None:
-        """Put this setting where its value stands. What somebody else has put there stays."""
-        held, self._held = self._held, _NOTHING
+    def take_back(self) -> bool:
+        """Put this setting where its value stands; return whether it stands everywhere now.
+
+        What somebody else has put there stays. A test that patches a class puts back what it
+        found, our value, so that this has to be tried again.
+        """
+        everywhere = True
         for home, name in self._homes:
             owner = home()
-            if owner is not None and owner.__dict__.get(name, _NOTHING) is held:
+            if owner is None:
+                continue
+            if owner.__dict__.get(name, _NOTHING) is self._held:
                 setattr(owner, name, self)
+            everywhere = everywhere and owner.__dict__.get(name) is self
+        if everywhere:
+            self._held = _NOTHING
+        return everywhere
 
     def unchanged(self) -> bool:
         """Whether the value that stands in the classes is still the true one."""

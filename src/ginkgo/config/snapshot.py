@@ -175,18 +175,16 @@ class Snapshot:
         found = self.layers.find(path, secret=secret)
         if isinstance(found, Problem):
             return found
-        if found is None:
-            if setting.default is None:
-                return Entry(None, DEFAULT)
-            found = Found(setting.default, setting.place)
-            origin = DEFAULT
-        else:
-            origin = found.origin
         try:
             wanted = setting.wanted
-            value = (parse if found.text else accept)(found.value, wanted)
         except Unreadable as error:
             return Problem(path, f"the type of {path} cannot be found out: {error}", setting.place)
+        if found is None and setting.default is None:
+            return Entry(None, DEFAULT)
+        origin = found.origin if found else DEFAULT
+        found = found or Found(setting.default, setting.place)
+        try:
+            value = (parse if found.text else accept)(found.value, wanted)
         except Mismatch as error:
             told = error.explain(path, found.value, secret=secret, text=found.text)
             told = f"the default of {told}" if origin == DEFAULT else told
