@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +43,23 @@ def environment(**more: str) -> dict[str, str]:
     return env | {"PYTHONDONTWRITEBYTECODE": "1"} | more
 
 
-def start(code: str, *args: object, patched: bool = False, **more: Any) -> subprocess.Popen[bytes]:
-    """Start `code` with pipes for stdin, stdout and stderr, unless `more` says otherwise."""
+@contextmanager
+def start(
+    code: str, *args: object, patched: bool = False, **more: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `code` with pipes for stdin, stdout and stderr, unless `more` says otherwise."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(
+    child = subprocess.Popen(
         command(code, *args, patched=patched), env=environment(), **(pipes | more)
     )
+    try:
+        yield child
+    finally:
+        child.kill()  # if it still runs, the test has failed
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()
+        child.wait()
 
 
 def run(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -110,16 +111,13 @@ def test_processes_that_share_a_log_do_not_mix_their_lines(tmp_path: Path, patch
         logging.info("%s %d %s", who, number, who * (number % 3000))
     """
     path = tmp_path / "app.log"
-    writers = [start(code, path, name, patched=patched) for name in "abcd"]
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.close()
-    for writer in writers:
-        assert writer.stderr is not None
-        assert writer.wait(60) == 0, writer.stderr.read()
-        writer.stderr.close()
-        assert writer.stdout is not None
-        writer.stdout.close()
+    with ExitStack() as stack:
+        writers = [stack.enter_context(start(code, path, name, patched=patched)) for name in "abcd"]
+        for writer in writers:
+            assert writer.stdin is not None
+            writer.stdin.close()
+        for writer in writers:
+            assert writer.wait(60) == 0
     seen: dict[str, list[int]] = {name: [] for name in "abcd"}
     for line in path.read_text().splitlines():
         match = re.fullmatch(r".{23}      INFO \S+: ([abcd]) (\d+) (\1*)", line)
