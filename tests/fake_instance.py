@@ -7,6 +7,7 @@ driven by lines on its standard input:
     trouble PATH STATE    a service is not ready, or failed
     report JSON           what the next reloads report; without JSON they are never done
     deaf                  take no notice of SIGTERM and of the API's stop
+    child                 have a child that does not end with us
     exit 3                end with this status
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -35,6 +37,7 @@ class FakeInstance:
         self.reloads: list[Callable[[dict[str, Any]], None]] = []
         self.stops = 0
         self.on_stop: Callable[[], None] = lambda: None
+        self.on_reload: Callable[[], None] = lambda: None
         self.logfile: str | None = None
         self._callbacks: list[Callable[[str], None]] = []
         self._began = time.monotonic()
@@ -60,6 +63,7 @@ class FakeInstance:
 
     def reload(self, done: Callable[[dict[str, Any]], None]) -> None:
         self.reloads.append(done)
+        self.on_reload()
         if self.report is not None:
             done(self.report)
 
@@ -102,9 +106,20 @@ class FakeProcess:
             control=os.path.join(self.folder.path, "control.sock"),
         )
         self.folder.publish(record)
+        self.fake.on_reload = lambda: print("reload asked", flush=True)
         self.server = ControlServer(self.folder.fd, self.fake) if control else None
         if self.server is not None:
             self.server.start()
+            api = self.server._api
+            begin = api.wait
+
+            def wait(*args: Any) -> Any:
+                answer = begin(*args)
+                if answer is None:
+                    print("wait begun", flush=True)
+                return answer
+
+            api.wait = wait  # type: ignore[method-assign]
         print("up", os.getpid(), flush=True)
 
     def handle(self, number: int, _frame: object) -> None:
@@ -112,7 +127,6 @@ class FakeProcess:
             if not self.deaf:
                 self.ended.set()
         else:
-            self.fake.reload(lambda report: None)
             print("hangup", flush=True)
 
     def obey(self) -> None:
@@ -142,6 +156,8 @@ class FakeProcess:
             self.fake.report = json.loads(rest) if rest else None
         elif verb == "deaf":
             self.deaf = True
+        elif verb == "child":
+            subprocess.Popen(["sleep", "1000"], start_new_session=True)
         elif verb == "exit":
             self.status = int(rest)
             self.ended.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -112,3 +113,30 @@ def eventually(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it does not come to be"
         time.sleep(0.005)
+
+
+def as_nobody(function: Callable[[], str]) -> str:
+    """Run a function in a forked child that belongs to nobody (65534), and return its text."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+        try:
+            text = function()
+        except BaseException as error:
+            text = repr(error)
+        os.write(writer, text.encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as file:
+        text = file.read()
+    os.waitpid(child, 0)
+    return text
+
+
+def let_everybody_in(folder: Path) -> None:
+    """Open a temporary folder and those above it, which pytest makes for their owner only."""
+    for each in (folder, *folder.parents[:2]):
+        each.chmod(0o755)

@@ -290,7 +290,7 @@ def tree(call: Call) -> Answer:
 def stop(call: Call) -> Answer:
     """Ask for the stop and say that it was asked for; its end is the end of this process."""
     call.api.instance.stop()
-    return reply({"schema": "ginkgo.stop/1", "accepted": True, "pid": os.getpid()}, 202)
+    return reply({"schema": "ginkgo.accepted/1", "accepted": True, "pid": os.getpid()}, 202)
 
 
 def reload(call: Call) -> None:

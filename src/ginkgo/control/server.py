@@ -107,7 +107,7 @@ class ControlServer:
                 self._thread = native.start_thread(self._run, name="ginkgo-control")
                 self._owned = self._owned.pop_all()
         except (OSError, RuntimeError) as problem:
-            raise SystemFailure(f"The control server cannot start: {problem}.") from problem
+            raise SystemFailure(f"the control server cannot start: {problem}") from problem
         self._pid = os.getpid()
         _forget_when_forked(self)
         self._api.open()
@@ -138,6 +138,12 @@ class ControlServer:
         self._loop.post(self._begin_closing)
         if not thread.join(timeout):
             self._report(f"The control thread did not end in {timeout:g} s and is left alone.")
+
+    def withdraw(self) -> None:
+        """Take the socket away at once, for an end of the process without unwinding."""
+        if self._thread is not None:
+            self._end = time.monotonic()  # so that the file is not made again
+            self._file.remove()
 
     # -- the thread
 
@@ -336,7 +342,7 @@ class ControlServer:
         try:
             listener = self._file.create()
         except GinkgoError as problem:
-            self._report(f"{problem} Signals still work.")
+            self._report(f"Signals still work, but {problem}.")
             return
         # The old one goes last: who is in its queue was let in by a name that was good.
         self._accept()

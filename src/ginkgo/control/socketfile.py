@@ -43,8 +43,8 @@ class SocketFile:
                 self.folder = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as problem:
             raise CannotCreate(
-                f"The control socket cannot be made in {folder}: {problem.strerror}.",
-                hint="The runtime folder has to exist and to belong to the user that runs this.",
+                f"the control socket cannot be made in {folder}: {problem.strerror}",
+                hint="the runtime folder has to exist and to belong to the user that runs this",
             ) from problem
         self._inode: tuple[int, int] | None = None
 
@@ -66,8 +66,8 @@ class SocketFile:
         """
         if self._answered():
             raise CannotCreate(
-                f"Another process answers on {self.readable}.",
-                hint="It does not hold this instance's lock: find it with `ss -xlp`.",
+                f"another process answers on {self.readable}",
+                hint="it does not hold this instance's lock: find it with `ss -xlp`",
             )
         listener = native.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         name = f"{self.name}.{os.getpid()}"
@@ -83,8 +83,8 @@ class SocketFile:
             listener.close()
             self._unlink(name)
             raise CannotCreate(
-                f"The control socket {self.readable} cannot be made: {problem.strerror}.",
-                hint=f"User {os.geteuid()} has to be able to write in that folder.",
+                f"the control socket {self.readable} cannot be made: {problem.strerror}",
+                hint=f"uid {os.geteuid()} needs write and search permission (u+wx) on its folder",
             ) from problem
         self._inode = (found.st_dev, found.st_ino)
         return listener
