@@ -8,7 +8,6 @@ import socket
 import subprocess
 
 import pytest
-
 from tests.workshop import Workshop, free_port
 
 HELLO = """

@@ -1,0 +1,153 @@
+"""``ginkgoctl status``, ``reload`` and ``wait``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..control import manager
+from ..core.errors import ApplicationFailed, ConfigError, TemporaryFailure
+from ..logs.escape import escape
+from .ctl import locate
+from .output import Output, duration, paint
+
+if TYPE_CHECKING:
+    import argparse
+
+COLOURS = {0: "green", 3: "red", 4: "red", 150: "yellow", 151: "red"}
+
+
+def status(options: argparse.Namespace) -> int:
+    """Show how an instance is; the exit status is LSB's."""
+    out = Output(as_json=options.json, quiet=options.quiet)
+    found, name = locate(options)
+    picture = manager.status(found, name, 5.0 if options.timeout is None else options.timeout)
+    code = manager.exit_status(picture)
+    out.result(picture, *describe(picture, code))
+    return code
+
+
+def describe(picture: dict[str, Any], code: int) -> Iterator[str]:
+    """Yield a status in lines for people."""
+    yield f"{text(picture.get('name'))}: {paint(headline(picture), COLOURS[code])}"
+    rows = {
+        "why": picture.get("why"),
+        "do": picture.get("do"),
+        "pid": picture.get("pid"),
+        "uptime": uptime(picture.get("uptime")),
+        "target": picture.get("target"),
+        "services": picture.get("services"),
+        "log": picture.get("logfile"),
+        "reload": last_reload(picture.get("last_reload")),
+    }
+    for label, value in rows.items():
+        if value not in (None, ""):
+            yield f"  {label:<10}{text(value)}"
+    for label, key in (("not ready", "not_ready"), ("failed", "failed")):
+        troubles = picture.get(key)
+        if isinstance(troubles, list) and troubles:
+            yield f"  {label}:"
+            for one in troubles:
+                yield f"    {trouble(one)}"
+
+
+def headline(picture: dict[str, Any]) -> str:
+    """Return the state in words."""
+    state = text(picture.get("state"))
+    if not picture.get("running"):
+        return "not running" if state == "stopped" else state
+    if state != "unknown":
+        return (
+            "ready, but a service failed" if state == "ready" and picture.get("failed") else state
+        )
+    letter = picture.get("process_state")
+    if letter in ("T", "t"):
+        return f"running, not answering (stopped: {letter})"
+    return "running, not answering"
+
+
+def trouble(one: Any) -> str:
+    """Return a service that is not as it should be, in a line."""
+    if not isinstance(one, dict):
+        return text(one)
+    return "  ".join(text(one[key]) for key in ("path", "state", "why") if one.get(key))
+
+
+def uptime(value: Any) -> str:
+    """Return a number of seconds in words, and nothing for anything else."""
+    return duration(value) if isinstance(value, int | float) else ""
+
+
+def last_reload(report: Any) -> str:
+    """Return what is worth telling about the last reload: that it was not done."""
+    if not isinstance(report, dict) or report.get("outcome") in (None, "done"):
+        return ""
+    return f"{report['outcome']} at {report.get('at')}: {reasons(report)}"
+
+
+def reasons(report: dict[str, Any]) -> str:
+    """Return why a reload did not go well, in a line."""
+    refused = [text(one) for one in report.get("refused") or ()]
+    failed = [trouble(one) for one in report.get("failed") or ()]
+    return "; ".join([*refused, *failed])
+
+
+def text(value: Any) -> str:
+    """Return what an instance said, fit for a terminal."""
+    return escape(str(value))
+
+
+# -- reload
+
+
+def reload(options: argparse.Namespace) -> int:
+    """Reload an instance and tell what came of it."""
+    out = Output(as_json=options.json, quiet=options.quiet)
+    found, name = locate(options)
+    timeout = manager.RELOAD_TIMEOUT if options.timeout is None else options.timeout
+    report = manager.reload(found, name, timeout, out.say)
+    outcome = report.get("outcome")
+    out.result(report, *changes(report, name))
+    why = reasons(report)
+    if outcome == "refused":
+        raise ConfigError(
+            f"the reload of {name} was refused, nothing has changed: {why}",
+            hint="mend the configuration, and reload again",
+        )
+    if outcome == "failed":
+        raise ApplicationFailed(
+            f"{name} has the new configuration, but a service could not reload: {why}",
+            hint="see `ginkgoctl log`, and restart it if need be",
+        )
+    if outcome == "busy":
+        raise TemporaryFailure(f"{name} was not reloaded: {why}", hint="try again")
+    return 0
+
+
+def changes(report: dict[str, Any], name: str) -> Iterator[str]:
+    """Yield what a reload changed, in lines for people."""
+    if report.get("outcome") not in ("done", "failed"):
+        return
+    changed, later = report.get("changed") or (), report.get("needs_restart") or ()
+    yield f"reloaded {name}" + ("" if changed or later else ": nothing changed")
+    for label, found in (("changed", changed), ("needs a restart", later)):
+        for one in found:
+            origin = f" ({text(one['origin'])})" if one.get("origin") else ""
+            old, new = text(one.get("old")), text(one.get("new"))
+            yield f"  {label}: {text(one.get('name'))}: {old} -> {new}{origin}"
+
+
+# -- wait
+
+
+def wait(options: argparse.Namespace) -> int:
+    """Wait until an instance is ready, or has ended."""
+    out = Output(as_json=options.json, quiet=options.quiet)
+    found, name = locate(options)
+    if options.wanted == "stopped":
+        answer = manager.wait_stopped(found, name, options.timeout)
+        out.result(answer, f"{name} is not running")
+    else:
+        answer = manager.wait_ready(found, name, options.timeout)
+        out.result(answer, f"{name} is ready (pid {text(answer.get('pid'))})")
+    return 0

@@ -1,0 +1,95 @@
+"""``ginkgoctl log`` and ``logtail``."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, TextIO, cast
+
+from ..core.errors import PermissionDenied, TargetNotFound
+from ..logs import tail
+from .ctl import locate
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def log(options: argparse.Namespace) -> int:
+    """Print the whole log."""
+    tail.stream(logfile(options), _printer(options), raw=options.raw)
+    return 0
+
+
+def logtail(options: argparse.Namespace) -> int:
+    """Print the end of the log and follow it, until Ctrl+C."""
+    out = _printer(options)
+    for text in tail.follow(logfile(options), sys.stdout, lines=options.lines, raw=options.raw):
+        out.write(text)
+        out.flush()
+    return 0
+
+
+def logfile(options: argparse.Namespace) -> str:
+    """Return the path of an instance's log, from what the instance noted about itself.
+
+    One that was stopped in order has left no note. Then only the default for a class is known: the
+    settings may be anywhere, and are not read here.
+
+    Raises:
+        TargetNotFound: it is not known where the log is.
+        PermissionDenied: this user may not look.
+    """
+    found, name = locate(options)
+    if found.record is not None:
+        if found.record.logfile is not None:
+            return found.record.logfile
+        raise TargetNotFound(
+            f"{name} (pid {found.record.pid}) has no log file",
+            hint="it runs in the foreground, and logs where it was started, or has a `logconfig`",
+        )
+    if found.state == "unknown":
+        raise PermissionDenied(
+            f"the log of {name} is not known: {found.reason}", hint="ask as its user, or as root"
+        )
+    from ..process.places import is_config_file
+
+    if options.target is not None and not is_config_file(options.target):
+        from ..logs.settings import default_logfile
+
+        usual = default_logfile(options.target.rpartition(".")[2])
+        if os.path.lexists(usual):
+            return usual
+    raise TargetNotFound(
+        f"{name} is not running, and it is not known where it logged",
+        hint="see `logfile` in its configuration: `ginkgo TARGET -h` shows it",
+    )
+
+
+def _printer(options: argparse.Namespace) -> TextIO:
+    return cast("TextIO", JsonLines(sys.stdout)) if options.json else sys.stdout
+
+
+class JsonLines(io.TextIOBase):
+    """Writes each line as an object of its own (JSON Lines): a log may have no end.
+
+    Args:
+        out: where to.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        super().__init__()
+        self._out = out
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        """Write the lines that are complete."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._out.write(json.dumps({"schema": "ginkgo.log/1", "line": line}) + "\n")
+        return len(text)
+
+    def flush(self) -> None:
+        """Have it arrive at the reader."""
+        self._out.flush()

@@ -1,0 +1,523 @@
+"""ginkgoctl against instances that run, hang, fail and lie: fakes in processes of their own."""
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Start
+from tests.workshop import Workshop, eventually, wait_gone
+
+NEVER_STARTED = "fake.Never"
+
+
+def stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+# -- status
+
+
+@pytest.mark.fault("O20")
+def test_status_of_what_is_ready(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    run = shop.ctl("fake.App", "status")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.splitlines()[0] == "fake.App: ready"
+    assert re.search(rf"^  pid +{one.pid}$", run.stdout, re.M)
+    assert re.search(r"^  uptime +[\d.]+ s$", run.stdout, re.M)
+
+
+@pytest.mark.fault("O20")
+@pytest.mark.parametrize(
+    ("lines", "status", "headline"),
+    [
+        (["state starting"], 150, "starting"),
+        (["state stopping"], 150, "stopping"),
+        (["trouble App/Db failed"], 151, "ready, but a service failed"),
+        (["state failed"], 151, "failed"),
+    ],
+)
+def test_status_says_what_is_not_as_it_should_be(
+    shop: Workshop, fake: Start, lines: list[str], status: int, headline: str
+) -> None:
+    one = fake()
+    for line in lines:
+        one.tell(line)
+    run = shop.ctl("fake.App", "status")
+    assert (run.returncode, run.stdout.splitlines()[0]) == (status, f"fake.App: {headline}")
+
+
+def test_status_shows_what_is_not_ready(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    one.tell("state starting")
+    one.tell("trouble App/Db starting")
+    one.tell("trouble App/Web failed")
+    out = shop.ctl("fake.App", "status").stdout
+    assert "  not ready:\n    App/Db  starting  it is a test\n" in out
+    assert "  failed:\n    App/Web  failed  it is a test\n" in out
+
+
+@pytest.mark.fault("O20")
+def test_status_of_what_does_not_run_is_3(shop: Workshop) -> None:
+    run = shop.ctl(NEVER_STARTED, "status")
+    assert (run.returncode, run.stdout, run.stderr) == (3, "fake.Never: not running\n", "")
+
+
+def test_status_as_json_is_one_object(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    answer = json.loads(shop.ctl("fake.App", "status", "--json").stdout)
+    assert answer["schema"] == "ginkgo.status/1"
+    assert (answer["state"], answer["running"], answer["pid"]) == ("ready", True, one.pid)
+    answer = json.loads(shop.ctl(NEVER_STARTED, "status", "--json").stdout)
+    assert (answer["state"], answer["running"], answer["pid"]) == ("stopped", False, None)
+
+
+def test_status_can_be_quiet(shop: Workshop, fake: Start) -> None:
+    fake()
+    run = shop.ctl("-q", "fake.App", "status")
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+@pytest.mark.fault(110)
+def test_a_stopped_process_is_told_and_not_waited_for(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    os.kill(one.pid, signal.SIGSTOP)
+    eventually(lambda: stopped(one.pid))
+    run = shop.ctl("fake.App", "status", "--timeout", "0.2")
+    assert run.returncode == 4
+    assert run.stdout.splitlines()[0] == "fake.App: running, not answering (stopped: T)"
+    assert f"`kill -CONT {one.pid}`" in run.stdout
+    answer = json.loads(shop.ctl("fake.App", "status", "--timeout", "0.2", "--json").stdout)
+    assert (answer["state"], answer["process_state"]) == ("unknown", "T")
+
+
+@pytest.mark.fault(103)
+def test_without_its_socket_it_is_known_to_run_and_not_how(shop: Workshop, fake: Start) -> None:
+    one = fake("fake.App", "no-control")
+    run = shop.ctl("fake.App", "status")
+    assert run.returncode == 150  # so young that it may be on its way
+    assert f"{one.pid}" in run.stdout
+
+
+@pytest.mark.root
+@pytest.mark.fault(101)
+def test_another_users_instance_is_unknown(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    for folder in (shop.folder, *shop.folder.parents[:2], shop.runtime):
+        folder.chmod(0o755)
+    # The interpreter may lie where nobody else can read: all that is needed is imported before.
+    code = (
+        "import os, sys; from ginkgo.cli.ctl import main\n"
+        "for action in ('status', 'stop', 'reload'): main(['-q', 'fake.Never', action])\n"
+        "os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    for action, status in (("status", 4), ("stop", 77), ("reload", 77)):
+        run = shop.run(sys.executable, "-c", code, "-p", f"{one.pid}", action)
+        assert run.returncode == status, run
+        assert "not known" in run.stdout + run.stderr
+    assert one.process.poll() is None
+
+
+def test_a_pid_and_a_pidfile_lead_to_the_instance(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    (shop.folder / "app.pid").write_text(f"{one.pid}\n")
+    assert shop.ctl("-p", str(one.pid), "status").stdout.startswith("fake.App: ready\n")
+    assert shop.ctl("-p", "app.pid", "status").stdout.startswith("fake.App: ready\n")
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize("action", ["stop", "restart"])
+def test_a_pid_that_is_somebody_elses_is_left_alone(shop: Workshop, action: str) -> None:
+    other = shop.begin("sleep", "1000")
+    (shop.folder / "app.pid").write_text(f"{other.pid}\n")
+    for name in (str(other.pid), "app.pid"):
+        run = shop.ctl("-p", name, action)
+        assert run.returncode == (0 if action == "stop" else 75)
+    assert other.process.poll() is None
+
+
+@pytest.mark.parametrize(
+    "name", ["0", "1", "99999999999999999999", "nothere.pid", "/dev/zero", "."]
+)
+def test_what_is_no_pid_of_ours_is_not_running_or_unknown(shop: Workshop, name: str) -> None:
+    run = shop.ctl("-p", name, "status")
+    assert run.returncode in (3, 4)
+    assert "Traceback" not in run.stderr
+
+
+# -- stop
+
+
+@pytest.mark.fault(84)
+def test_stop_returns_when_it_is_gone(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    run = shop.ctl("fake.App", "stop")
+    assert one.process.poll() is None or one.program.ends() == 0
+    assert re.fullmatch(rf"stopped fake\.App \(pid {one.pid}\) in \d\.\d s\n", run.stdout)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert one.program.ends(1) == 0
+
+
+@pytest.mark.fault(84)
+def test_stop_of_what_does_not_run_is_done(shop: Workshop) -> None:
+    run = shop.ctl("stop", NEVER_STARTED)
+    assert (run.returncode, run.stdout) == (0, "fake.Never is not running\n")
+
+
+@pytest.mark.fault(103)
+def test_stop_falls_back_to_a_signal_and_says_so(shop: Workshop, fake: Start) -> None:
+    one = fake("fake.App", "no-control")
+    run = shop.ctl("fake.App", "stop")
+    assert run.returncode == 0
+    assert run.stderr.endswith("; sending SIGTERM instead\n")
+    assert one.program.ends() == 0
+
+
+@pytest.mark.fault(69)
+def test_stop_of_a_stopped_process_wakes_it(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    os.kill(one.pid, signal.SIGSTOP)
+    eventually(lambda: stopped(one.pid))
+    run = shop.ctl("fake.App", "stop", "--json")
+    answer = json.loads(run.stdout)
+    assert answer["outcome"] == "stopped"
+    assert answer["signals"] == ["SIGTERM", "SIGCONT"]
+    assert one.program.ends() == 0
+
+
+@pytest.mark.fault(84)
+@pytest.mark.parametrize("how", [["--timeout", "0.1"], ["--force", "--timeout", "0.1"]])
+def test_stop_of_what_will_not_end_escalates_and_tells_what_is_left(
+    shop: Workshop, fake: Start, how: list[str]
+) -> None:
+    one = fake()
+    one.tell("deaf")
+    one.tell("child")
+    code = "import ginkgo.control.stopping as s, sys; s.GRACE = 0.2; "
+    code += "from ginkgo.cli.ctl import main; sys.exit(main())"
+    run = shop.run(sys.executable, "-c", code, "fake.App", "stop", "--json", *how)
+    answer = json.loads(run.stdout)
+    assert (run.returncode, answer["outcome"]) == (0, "killed")
+    assert answer["signals"] == ["SIGTERM", "SIGCONT", "SIGKILL"]
+    assert [child["name"] for child in answer["left"]] == ["sleep"]
+    one.clear()
+    for child in answer["left"]:
+        os.kill(child["pid"], signal.SIGKILL)
+        wait_gone(child["pid"])
+
+
+# -- reload
+
+
+def test_reload_tells_what_changed(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    changed = {"name": "rate", "old": "60", "new": "180", "origin": "app.conf.py:3"}
+    later = {"name": "port", "old": "1", "new": "2", "origin": None}
+    report = {"outcome": "done", "changed": [changed], "needs_restart": [later]}
+    one.tell("report " + json.dumps(report))
+    run = shop.ctl("fake.App", "reload")
+    assert run.returncode == 0
+    assert run.stdout.splitlines() == [
+        "reloaded fake.App",
+        "  changed: rate: 60 -> 180 (app.conf.py:3)",
+        "  needs a restart: port: 1 -> 2",
+    ]
+    answer = json.loads(shop.ctl("fake.App", "reload", "--json").stdout)
+    assert (answer["schema"], answer["changed"]) == ("ginkgo.reload/1", [changed])
+
+
+@pytest.mark.parametrize(
+    ("report", "status", "words"),
+    [
+        ({"outcome": "refused", "refused": ["app.conf.py:3: no"]}, 78, "app.conf.py:3: no"),
+        (
+            {"outcome": "failed", "failed": [{"path": "App/Db", "state": "ready", "why": "Oh"}]},
+            70,
+            "App/Db  ready  Oh",
+        ),
+        ({"outcome": "busy", "refused": ["App is stopping"]}, 75, "App is stopping"),
+    ],
+)
+def test_reload_tells_why_not(
+    shop: Workshop, fake: Start, report: dict[str, object], status: int, words: str
+) -> None:
+    one = fake()
+    one.tell("report " + json.dumps(report))
+    run = shop.ctl("fake.App", "reload")
+    assert run.returncode == status
+    assert words in run.stderr
+    run = shop.ctl("fake.App", "reload", "--json")
+    assert json.loads(run.stdout)["outcome"] == report["outcome"]
+    assert json.loads(run.stderr)["status"] == status
+
+
+def test_reload_of_what_does_not_run_is_7(shop: Workshop) -> None:
+    run = shop.ctl(NEVER_STARTED, "reload")
+    assert (run.returncode, run.stdout) == (7, "")
+    assert run.stderr.startswith("ginkgoctl: fake.Never is not running\n")
+
+
+@pytest.mark.fault(103)
+def test_reload_falls_back_to_a_signal_and_says_so(shop: Workshop, fake: Start) -> None:
+    one = fake("fake.App", "no-control")
+    run = shop.ctl("fake.App", "reload")
+    assert run.returncode == 0
+    assert "sent SIGHUP instead" in run.stderr
+    one.program.wait_for("^hangup$")
+
+
+@pytest.mark.fault(110)
+def test_reload_of_a_stopped_process_is_not_even_tried(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    os.kill(one.pid, signal.SIGSTOP)
+    eventually(lambda: stopped(one.pid))
+    run = shop.ctl("fake.App", "reload", "--timeout", "0.2")
+    assert run.returncode == 75
+    assert "not answering" in run.stderr
+    assert "kill -CONT" in run.stderr
+
+
+def test_a_reload_that_is_not_done_in_time_is_told_as_that(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    one.tell("report")
+    run = shop.ctl("fake.App", "reload", "--timeout", "0.2")
+    assert run.returncode == 75
+    assert "is asked for, and not done after 0.2 s" in run.stderr
+
+
+@pytest.mark.fault(108)
+def test_a_reload_goes_on_when_its_client_is_killed(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    one.tell("report")
+    client = shop.begin("ginkgoctl", "fake.App", "reload")
+    one.program.wait_for("^reload asked$")
+    client.process.kill()
+    client.ends()
+    assert shop.ctl("fake.App", "status").returncode == 0
+
+
+# -- wait
+
+
+def test_wait_returns_when_it_is_ready(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    one.tell("state starting")
+    waiting = shop.begin("ginkgoctl", "fake.App", "wait")
+    one.program.wait_for("^wait begun$")
+    assert waiting.process.poll() is None
+    one.tell("state ready")
+    assert waiting.ends() == 0
+    assert waiting.lines == [f"fake.App is ready (pid {one.pid})"]
+
+
+@pytest.mark.parametrize("state", ["failed", "stopping"])
+def test_wait_does_not_wait_for_what_will_not_come(shop: Workshop, fake: Start, state: str) -> None:
+    one = fake()
+    one.tell(f"state {state}")
+    run = shop.ctl("fake.App", "wait")
+    assert run.returncode == 70
+    assert f"fake.App is {state}" in run.stderr
+
+
+def test_wait_tells_what_it_waited_for_in_vain(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    one.tell("state starting")
+    one.tell("trouble App/Db starting")
+    run = shop.ctl("fake.App", "wait", "--timeout", "0.1")
+    assert run.returncode == 75
+    assert "not ready after 0.1 s: App/Db" in run.stderr
+
+
+def test_wait_notices_the_end_of_what_it_waits_for(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    one.tell("state starting")
+    waiting = shop.begin("ginkgoctl", "fake.App", "wait")
+    one.program.wait_for("^wait begun$")
+    one.process.kill()
+    assert waiting.ends() == 7
+    assert "ended before it was ready" in waiting.output
+    one.clear()
+
+
+def test_wait_for_what_does_not_run_is_7(shop: Workshop) -> None:
+    assert shop.ctl(NEVER_STARTED, "wait").returncode == 7
+
+
+def test_wait_for_stopped(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    run = shop.ctl("fake.App", "wait", "--for", "stopped", "--timeout", "0.1")
+    assert run.returncode == 75
+    waiting = shop.begin("ginkgoctl", "fake.App", "wait", "--for", "stopped")
+    shop.ctl("fake.App", "stop")
+    assert waiting.ends() == 0
+    assert waiting.lines == ["fake.App is not running"]
+    assert one.program.ends() == 0
+
+
+# -- log
+
+
+def test_log_prints_all_of_it(shop: Workshop, fake: Start) -> None:
+    path = shop.write("app.log", "one\ntwo\n")
+    one = fake(FAKE_LOGFILE=str(path))
+    assert shop.ctl("fake.App", "log").stdout == "one\ntwo\n"
+    assert shop.ctl("-p", str(one.pid), "log").stdout == "one\ntwo\n"
+    lines = shop.ctl("fake.App", "log", "--json").stdout.splitlines()
+    assert [json.loads(line)["line"] for line in lines] == ["one", "two"]
+
+
+@pytest.mark.fault(143)
+def test_a_log_drives_no_terminal_unless_it_is_wanted(shop: Workshop, fake: Start) -> None:
+    path = shop.write("app.log", "\x1b]52;c;evil\x07\n")
+    fake(FAKE_LOGFILE=str(path))
+    assert "\x1b" not in shop.ctl("fake.App", "log").stdout
+    assert "\x1b" in shop.ctl("fake.App", "log", "--raw").stdout
+
+
+@pytest.mark.fault("O19")
+def test_logtail_follows(shop: Workshop, fake: Start) -> None:
+    path = shop.write("app.log", "one\ntwo\nthree\n")
+    fake(FAKE_LOGFILE=str(path))
+    tail = shop.begin("ginkgoctl", "fake.App", "logtail", "-n", "2")
+    tail.wait_for("^three$")
+    with path.open("a") as file:
+        file.write("four\n")
+    tail.wait_for("^four$")
+    assert tail.stops(signal.SIGINT) == 130
+    assert tail.lines == ["two", "three", "four"]
+
+
+def test_log_of_a_foreground_instance_is_where_it_was_started(shop: Workshop, fake: Start) -> None:
+    fake()
+    run = shop.ctl("fake.App", "log")
+    assert run.returncode == 66
+    assert "has no log file" in run.stderr
+
+
+def test_log_of_what_left_no_note_is_not_known(shop: Workshop) -> None:
+    run = shop.ctl("app.conf.py", "log")
+    assert run.returncode == 66
+    assert "not known where it logged" in run.stderr
+
+
+@pytest.mark.fault(49)
+def test_a_reader_that_has_seen_enough_is_no_fault(shop: Workshop, fake: Start) -> None:
+    path = shop.write("app.log", "line\n" * 200_000)
+    fake(FAKE_LOGFILE=str(path))
+    run = shop.run(
+        "sh", "-c", "ginkgoctl fake.App log | head -1; ginkgoctl fake.App status | head -1"
+    )
+    assert (run.stdout, run.stderr) == ("line\nfake.App: ready\n", "")
+
+
+# -- the environment
+
+
+@pytest.mark.fault("O21")
+def test_the_application_is_not_needed(shop: Workshop, fake: Start) -> None:
+    shop.write("app.conf.py", "raise SystemExit('it was imported')")
+    name = shop.run(
+        sys.executable,
+        "-c",
+        "from ginkgo.process.places import instance_name; print(instance_name('app.conf.py'))",
+    ).stdout.strip()
+    fake(name)
+    for action, status in (("status", 0), ("reload", 0), ("wait", 0), ("log", 66)):
+        run = shop.ctl("app.conf.py", action)
+        assert run.returncode == status
+        assert "imported" not in run.stderr
+    (shop.folder / "app.conf.py").unlink()
+    assert shop.ctl("app.conf.py", "status").returncode == 0
+    assert shop.ctl("app.conf.py", "stop").returncode == 0
+
+
+@pytest.mark.fault(150)
+def test_nothing_is_imported_from_the_current_folder(shop: Workshop, fake: Start) -> None:
+    fake()
+    for name in ("logging", "json", "socket", "fake", "h11", "ginkgo", "signal"):
+        shop.write(f"{name}.py", f"raise SystemExit('{name} came from the current folder')")
+    for action in ("status", "reload", "wait", "stop"):
+        run = shop.ctl("fake.App", action)
+        assert (run.returncode, run.stderr) == (0, ""), action
+
+
+def test_status_imports_little(shop: Workshop, fake: Start) -> None:
+    fake()
+    code = (
+        "import sys; from ginkgo.cli.ctl import main; main(['fake.App', 'status']); "
+        "print(*sys.modules)"
+    )
+    loaded = set(shop.run(sys.executable, "-c", code).stdout.split())
+    heavy = {
+        "gevent",
+        "asyncio",
+        "h11",
+        "msgspec",
+        "subprocess",
+        "ssl",
+        "email",
+        "ctypes",
+        "psutil",
+    }
+    assert not heavy & loaded
+
+
+def test_a_locale_that_lacks_a_character_is_no_fault(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    one.tell("trouble App/Größe failed")
+    env = {
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": "ascii",
+    }
+    run = shop.ctl("fake.App", "status", env=env)
+    assert run.returncode == 151
+    assert "App/Gr" in run.stdout
+    assert "Traceback" not in run.stderr
+
+
+def test_ctrl_c_is_quiet(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    one.tell("state starting")
+    waiting = shop.begin("ginkgoctl", "fake.App", "wait")
+    one.program.wait_for("^wait begun$")
+    assert waiting.stops(signal.SIGINT) == 130
+    assert waiting.lines == []
+
+
+def test_on_a_terminal_the_state_has_a_colour(shop: Workshop, fake: Start) -> None:
+    fake()
+    for env, escapes in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
+        assert (b"\x1b[32mready" in on_terminal(shop, env, "fake.App", "status")) is escapes
+
+
+def on_terminal(shop: Workshop, env: dict[str, str], *args: str) -> bytes:
+    """Run ginkgoctl on a terminal and return what it shows."""
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        ["ginkgoctl", *args],
+        env={**shop.env, "TERM": "xterm", **env},
+        stdout=slave,
+        stderr=slave,
+        stdin=slave,
+    )
+    os.close(slave)
+    shown = b""
+    deadline = time.monotonic() + 20
+    while select.select([master], [], [], max(0, deadline - time.monotonic()))[0]:
+        try:
+            shown += os.read(master, 65536)
+        except OSError:  # EIO: the other end is closed
+            break
+    process.wait(20)
+    os.close(master)
+    return shown

@@ -1,0 +1,94 @@
+"""How the command line of ginkgoctl is read."""
+
+import json
+
+import pytest
+
+from ginkgo.cli.ctl import ACTIONS, main, parse
+from ginkgo.core.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "service.conf.py reload",
+        "reload service.conf.py",
+        "--json service.conf.py reload",
+        "service.conf.py --json reload",
+        "reload --json service.conf.py",
+        "reload service.conf.py --json",
+    ],
+)
+def test_the_target_may_stand_on_either_side(line: str) -> None:
+    options = parse(line.split())
+    assert (options.target, options.action) == ("service.conf.py", "reload")
+
+
+@pytest.mark.parametrize(
+    "line", ["-p 12 status", "status -p 12", "status --pid 12", "--pid=12 status"]
+)
+def test_a_pid_stands_for_a_target(line: str) -> None:
+    options = parse(line.split())
+    assert (options.target, options.pid, options.action) == (None, "12", "status")
+
+
+def test_a_target_that_is_called_like_an_action_is_possible() -> None:
+    assert parse(["log", "status"]).target == "log"
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_every_action_of_the_manual_is_there(action: str) -> None:
+    assert parse(["a.B", action]).action == action
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "an action is missing"),
+        ("a.B", "'a.B' is no action"),
+        ("a.B frobnicate", "'frobnicate' is no action"),
+        ("status", "status needs a target"),
+        ("a.B c.D status", "'a.B c.D' is more than one target"),
+        ("a.B status c.D", "is more than one target"),
+        ("-p 1 a.B status", "two ways to name one thing"),
+        ("--timeout soon a.B wait", "invalid seconds value: 'soon'"),
+        ("--timeout nan a.B wait", "invalid seconds value: 'nan'"),
+        ("--timeout -1 a.B wait", "--timeout"),
+        ("--for happiness a.B wait", "happiness"),
+        ("--nosuch a.B wait", "--nosuch"),
+    ],
+)
+def test_what_makes_no_sense_is_told(line: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(line.split())
+    assert message in str(caught.value)
+    assert caught.value.hint
+
+
+def test_wrong_usage_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["a.B"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()[0]) == ("", "ginkgoctl: 'a.B' is no action")
+
+
+def test_errors_are_json_too_where_json_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["a.B", "--json"]) == 2
+    answer = json.loads(capsys.readouterr().err)
+    assert answer["schema"] == "ginkgo.error/1"
+    assert (answer["error"]["what"], answer["status"]) == ("'a.B' is no action", 2)
+
+
+@pytest.mark.parametrize("option", ["-v", "--version"])
+def test_the_version_is_told(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([option]) == 0
+    assert capsys.readouterr().out.startswith("ginkgoctl ")
+
+
+def test_help_begins_as_the_manual_says(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["-h"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert out.startswith("usage: ginkgoctl [-h] [-v] [-p PID]")
+    assert "{start,stop,restart,reload,status," in out
+    assert "pid or pidfile to use instead of target" in out
