@@ -25,7 +25,7 @@ def run(options: Options) -> list[Report]:
             return measure(load, server)
 
     def ours() -> Figures:
-        with running(ginkgo("Echo")) as server:
+        with running(ginkgo("ginkgo_servers.Echo")) as server:
             return measure(load, server)
 
     benchmark = Benchmark(

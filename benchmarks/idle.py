@@ -41,7 +41,7 @@ def run(options: Options) -> list[Report]:
             return growth(server)
 
     def ours() -> Figures:
-        with running(ginkgo("Echo")) as server:
+        with running(ginkgo("ginkgo_servers.Echo")) as server:
             return growth(server)
 
     benchmark = Benchmark(

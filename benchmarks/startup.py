@@ -44,7 +44,7 @@ def _first_accept() -> Benchmark:
         "Hello server: from its start to the first byte that a client gets",
         [
             Contestant("gevent script", lambda: _greeted(python("gevent_greeter.py"))),
-            Contestant("ginkgo", lambda: _greeted(ginkgo("Greeter"))),
+            Contestant("ginkgo", lambda: _greeted(ginkgo("ginkgo_servers.Greeter"))),
         ],
         [Column("ms", "ms"), Column("cpu", "CPU by then, ms")],
         reference="gevent script",
@@ -81,16 +81,16 @@ def _commands() -> Benchmark:
 
 def _bare() -> Figures:
     with scratch_environment() as env:
-        return {"ms": seconds_of(BARE, env=env) * 1e3}
+        return {"ms": seconds_of(BARE, env) * 1e3}
 
 
 def _version() -> Figures:
     with scratch_environment() as env:
-        return {"ms": seconds_of([console_script("ginkgo"), "--version"], env=env) * 1e3}
+        return {"ms": seconds_of([console_script("ginkgo"), "--version"], env) * 1e3}
 
 
 def _status() -> Figures:
     """Of an instance that runs and is ready: it has to be asked, which is the slower answer."""
-    with running(ginkgo("Greeter")) as server:
-        command = [console_script("ginkgoctl"), target("Greeter"), "status"]
-        return {"ms": seconds_of(command, env=server.env) * 1e3}
+    with running(ginkgo("ginkgo_servers.Greeter")) as server:
+        command = [console_script("ginkgoctl"), target("ginkgo_servers.Greeter"), "status"]
+        return {"ms": seconds_of(command, server.env) * 1e3}

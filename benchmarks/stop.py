@@ -16,7 +16,7 @@ from benchmarks.harness import (
     compare,
     figure_goal,
 )
-from benchmarks.machine import END_LIMIT, Running, ginkgo, python, running
+from benchmarks.machine import END_LIMIT, Running, await_end, ginkgo, python, running
 
 
 def run(options: Options) -> list[Report]:
@@ -26,7 +26,7 @@ def run(options: Options) -> list[Report]:
         "SIGTERM to exit with an idle keep-alive client",
         [
             Contestant("gevent script", lambda: _ended(python("gevent_wsgi.py", drain))),
-            Contestant("ginkgo", lambda: _ended(ginkgo("Hello"))),
+            Contestant("ginkgo", lambda: _ended(ginkgo("ginkgo_wsgi.Hello"))),
         ],
         [
             Column("idle_client", "ms with the client"),
@@ -51,5 +51,5 @@ def _ended(argv: Sequence[str]) -> Figures:
 def _milliseconds_to_end(server: Running) -> float:
     began = time.perf_counter()
     server.process.terminate()
-    server.process.wait(END_LIMIT)
+    await_end(server.process, END_LIMIT)
     return (time.perf_counter() - began) * 1e3

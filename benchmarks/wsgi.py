@@ -45,7 +45,7 @@ def run(options: Options) -> list[Report]:
             return loaded(server)
 
     def ours() -> Figures:
-        with running(ginkgo("Hello")) as server:
+        with running(ginkgo("ginkgo_wsgi.Hello")) as server:
             return loaded(server)
 
     benchmark = Benchmark(

@@ -5,8 +5,8 @@ kept-alive response waits for the peer's delayed ACK: 44 ms each, and a tenth of
 
     gevent_wsgi.py [DRAIN]
 
-With DRAIN it stops on SIGTERM, waiting up to so many seconds for its connections to end; gevent
-does that only for a server that has a pool.
+With DRAIN it stops on SIGTERM as a careful script does: it waits up to so many seconds for its
+connections to end. gevent does that only for a server that has a pool.
 """
 
 import signal
@@ -27,6 +27,7 @@ server.init_socket()
 server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 server.start()
 if drain is not None:
-    gevent.signal_handler(signal.SIGTERM, server.stop, drain)
+    server.stop_timeout = drain
+    gevent.signal_handler(signal.SIGTERM, server.stop)
 print("port", server.server_port, flush=True)
 server.serve_forever()
