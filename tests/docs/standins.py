@@ -92,14 +92,16 @@ def logrotate(arguments: list[str]) -> int:
 def pip(arguments: list[str]) -> int:
     """``pip install [-e] REQUIREMENT``: look up that the project and its extras exist."""
     command, *words = arguments
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = content["project"]
+    others = {re.split(r"\W", each)[0] for each in content["dependency-groups"]["test"]}
     if command != "install":
         raise SystemExit(f"pip: what is {command}?")
     for word in words:
         if word == "-e":
             continue
         name, extras = re.fullmatch(r"([\w.-]+?)(?:\[([\w,]+)\])?", word).groups()  # type: ignore[union-attr]
-        if name not in (".", project["name"]):
+        if name not in {".", project["name"], *others}:
             raise SystemExit(f"pip: no project {name}")
         for extra in (extras or "").split(","):
             if extra and extra not in project["optional-dependencies"]:
