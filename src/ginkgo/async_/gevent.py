@@ -103,13 +103,6 @@ class Task(_Greenlet):
         if self.dead and self.service._tasks is not None:  # it had not begun
             self.service._tasks.discard(self)
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """What the task returned; raises what it raised, or gevent.Timeout."""
-        value = super().get(block, timeout)
-        if self.raised is not None:
-            raise self.raised
-        return value
-
     def successful(self) -> bool:
         """Whether the task has ended, and not by an error."""
         return self.raised is None and bool(super().successful())
@@ -118,6 +111,12 @@ class Task(_Greenlet):
     def exception(self) -> BaseException | None:
         """What the task raised, or None."""
         return self.raised
+
+    @property
+    def exc_info(self) -> Any:
+        """The same as ``sys.exc_info()`` gave it: ``get()`` raises this."""
+        error = self.raised
+        return super().exc_info if error is None else (type(error), error, error.__traceback__)
 
 
 class GeventBackend:
@@ -318,10 +317,12 @@ class GeventBackend:
         return [task for task in waiting if not task.dead]
 
     def describe(self, task: Task) -> str:
-        name = task_name(task.args[1]) if task.args else task.name
-        frame = task.gr_frame
-        where = "".join(traceback.format_stack(frame)) if frame is not None else "not begun"
-        return f"{name}\n{where.rstrip()}"
+        if task.gr_frame is None:
+            return f"{task_name(task.args[1])}, which has not begun" if task.args else task.name
+        stack = list(traceback.walk_stack(task.gr_frame))
+        begun = [frame for frame, _ in stack if frame.f_code is Task._run.__code__]
+        name = task_name(begun[0].f_locals["function"]) if begun else task.name
+        return f"{name}\n{''.join(traceback.format_stack(task.gr_frame)).rstrip()}"
 
     def primitives(self, service: Service) -> Primitives:
         return Primitives(service)
