@@ -22,6 +22,7 @@ import re
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -41,7 +42,7 @@ _VARYING = (
     (re.compile(r'"pid":\\ \d+'), r'"pid": \\d+'),
     (re.compile(r"\b\d+\\\.\d+((?:\\ )?m?s)\b"), r"\\d+(?:\\.\\d+)?\1"),
 )
-PATIENCE = 60.0  # seconds, for commands that start others, on a busy machine
+PATIENCE = 30.0  # seconds, for what takes three at most on a quiet machine
 _TARGET = re.compile(r"(?:^|\s)ginkgo\s.*?(\S+)$")
 _PORT = re.compile(r"\b[78]0\d\d\b")
 
@@ -112,6 +113,7 @@ class Running:
     def shows(self, expected: list[str]) -> None:
         """Wait for these lines, which come next."""
         pattern = as_pattern(expected, whole=False)
+        deadline = time.monotonic() + PATIENCE
         while True:
             lines = self.program.lines[self.seen :]
             text = "".join(f"{line}\n" for line in lines)
@@ -119,7 +121,8 @@ class Running:
                 self.seen += match.group().count("\n")
                 return
             try:
-                self.program.wait_for("", count=self.seen + len(lines) + 1)
+                left = max(0.0, deadline - time.monotonic())
+                self.program.wait_for("", count=self.seen + len(lines) + 1, timeout=left)
             except AssertionError:
                 raise _unlike(self.command, expected, text) from None
 
