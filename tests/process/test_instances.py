@@ -215,6 +215,24 @@ def test_a_pid_that_came_round_again_is_not_believed_even_while_the_lock_is_held
 
 
 @pytest.mark.fault(15)
+def test_a_pid_that_came_round_again_is_known_by_its_start_where_nothing_else_is_seen(
+    base: Path,
+    act: Callable[..., Actor],
+    stranger: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ginkgo.process.instances.has_open", lambda *_: None)
+    ticks = start_ticks(stranger.pid)
+    assert ticks is not None
+    lock = folder_of(base) / "lock"
+    lock.write_text(f"{stranger.pid} {ticks - 1}\n")
+    keep_locked(act, lock)
+    assert find(NAME).state == "held"
+    lock.write_text(f"{stranger.pid} {ticks}\n")
+    assert find(NAME).pid == stranger.pid
+
+
+@pytest.mark.fault(15)
 def test_a_pidfile_elsewhere_that_names_a_stranger_is_stale(
     base: Path, tmp_path: Path, stranger: subprocess.Popen[bytes]
 ) -> None:

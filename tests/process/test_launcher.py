@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -228,7 +229,8 @@ def test_a_death_is_noticed_although_a_child_keeps_the_pipe_open(daemons: Daemon
         child = subprocess.Popen(["sleep", "1000"], close_fds=False, stdout=subprocess.DEVNULL)
         print(child.pid, flush=True)
         os._exit(3)
-        """
+        """,
+        None,
     )
     os.kill(int(outcome.output[-1]), signal.SIGKILL)
     assert "ended with status 3" in message(outcome)
@@ -250,7 +252,8 @@ def test_a_program_that_the_daemon_starts_does_not_get_the_pipe(daemons: Daemons
 
 def test_a_death_right_after_ready_is_no_success(daemons: Daemons) -> None:
     def wait_for_its_end(pid: str) -> None:
-        os.waitid(os.P_PID, int(pid), os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(ChildProcessError):  # the launcher has collected it already
+            os.waitid(os.P_PID, int(pid), os.WEXITED | os.WNOWAIT)
 
     outcome = daemons.launch(
         "ready.progress(str(os.getpid())); ready.ready(); os._exit(3)",

@@ -148,7 +148,10 @@ def replace_file(
             os.close(fd)
         os.rename(fresh, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
     except OSError as error:
-        remove_file(fresh, dir_fd=dir_fd)
+        try:
+            remove_file(fresh, dir_fd=dir_fd)
+        except OSError:
+            pass  # the first error tells why
         raise cannot_create(shown, error) from error
 
 
