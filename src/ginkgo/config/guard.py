@@ -1,14 +1,15 @@
 """What watches over a config file while it runs: it is code, and code can hang.
 
-A file may hang in three ways, and each needs its own way out:
+A native thread waits for the deadline, and then has an exception raised in the file:
 
-    what it does            what ends it
-    computes for ever       an exception raised in it: by SIGALRM in the main thread, by another
-                            thread elsewhere
-    waits in the kernel     SIGALRM, in the main thread; elsewhere only the end of the wait
-    waits in gevent's hub   gevent's own timer
+    the file               runs in the main thread            runs in another thread
+    computes               a signal, whose handler raises     an exception set by the interpreter
+    waits in the kernel    the same                           the same, when the wait is over
+    waits in gevent's hub  gevent's own timer                 the same
 
-SIGALRM is used only where nobody else uses it, and given back.
+The signal is one that nobody uses, sent to the main thread only, and given back. An alarm would
+do too, but there is one for the whole process, and others use it. Only code in C that computes and
+lets no other thread run (a hopeless regular expression) is out of reach.
 """
 
 from __future__ import annotations
@@ -71,8 +72,7 @@ class Guard:
             return
         if patched():
             self._arm_gevent()
-        if not (main and self._arm_alarm()):
-            self._arm_watchdog()
+        self._arm_watchdog((self._by_signal() if main else None) or self._by_interpreter())
 
     def _stop(self) -> None:
         while self._disarm:
@@ -92,24 +92,64 @@ class Guard:
         self.interrupted = True
         signal.default_int_handler(number, frame)
 
-    def _arm_alarm(self) -> bool:
-        taken = signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL
-        if taken or signal.getitimer(signal.ITIMER_REAL)[0]:
-            return False
-        signal.signal(signal.SIGALRM, self._ring)
-        self._disarm.append(self._disarm_alarm)
-        signal.setitimer(signal.ITIMER_REAL, self._seconds, AGAIN)
-        return True
+    def _arm_watchdog(self, way: tuple[Callable[[], object], Callable[[], object]]) -> None:
+        """Start a thread that raises in the file, in a certain way, and again until it ends.
 
-    def _disarm_alarm(self) -> None:
-        if signal.getsignal(signal.SIGALRM) == self._ring:  # the file may have taken it since
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        Args:
+            way: how to raise, and how to make sure that nothing of it arrives later.
+        """
+        fire, cease = way
+        over = original("_thread", "allocate_lock")()
+        firing = original("_thread", "allocate_lock")()
+        over.acquire()
+        ident = original("_thread", "get_ident")()
 
-    def _ring(self, _: int, frame: FrameType | None) -> None:
-        # On gevent the signal may arrive while another greenlet runs: it must not be hit.
-        if self._running(frame):
-            raise DeadlinePassed
+        def watch() -> None:
+            pause = self._seconds
+            while not over.acquire(timeout=pause):
+                with firing:
+                    # On gevent another greenlet may run in the thread: it must not be hit.
+                    if over.locked() and self._running(sys._current_frames().get(ident)):
+                        fire()
+                pause = AGAIN
+
+        def disarm() -> None:
+            if over.locked():
+                over.release()
+            with firing:
+                cease()
+
+        self._disarm.append(disarm)
+        original("_thread", "start_new_thread")(watch, ())
+
+    def _by_signal(self) -> tuple[Callable[[], object], Callable[[], object]] | None:
+        """Return a way for the main thread, or None if every signal has its use."""
+        number = _free_signal()
+        if number is None:
+            return None
+        ident = original("_thread", "get_ident")()
+
+        def ring(_: int, frame: FrameType | None) -> None:
+            if self._running(frame):
+                raise DeadlinePassed
+
+        def cease() -> None:
+            # Ignoring it discards what was sent and has not arrived; the default would end us.
+            if signal.getsignal(number) is ring:
+                signal.signal(number, signal.SIG_IGN)
+                signal.signal(number, signal.SIG_DFL)
+
+        signal.signal(number, ring)
+        return lambda: signal.pthread_kill(ident, number), cease
+
+    def _by_interpreter(self) -> tuple[Callable[[], object], Callable[[], object]]:
+        """Return a way for any thread: PyThreadState_SetAsyncExc()."""
+        import ctypes  # not in the watchdog: the file may hold the import lock that it would need
+
+        raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+        thread = ctypes.c_ulong(original("_thread", "get_ident")())
+        error = ctypes.py_object(DeadlinePassed)
+        return lambda: raise_in(thread, error), lambda: raise_in(thread, None)
 
     def _running(self, frame: FrameType | None) -> bool:
         while frame is not None:
@@ -123,32 +163,14 @@ class Guard:
         self._disarm.append(timeout.close)
         timeout.start()
 
-    def _arm_watchdog(self) -> None:
-        import ctypes  # not in the watchdog: the file may hold the import lock that it would need
 
-        raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
-        over = original("_thread", "allocate_lock")()
-        firing = original("_thread", "allocate_lock")()
-        over.acquire()
-        thread = ctypes.c_ulong(original("_thread", "get_ident")())
-
-        def watch() -> None:
-            pause = self._seconds
-            while not over.acquire(timeout=pause):
-                with firing:
-                    frame = sys._current_frames().get(thread.value)
-                    if over.locked() and self._running(frame):
-                        raise_in(thread, ctypes.py_object(DeadlinePassed))
-                pause = AGAIN
-
-        def disarm() -> None:
-            if over.locked():
-                over.release()
-            with firing:  # what was fired and has not arrived is taken back
-                raise_in(thread, None)
-
-        self._disarm.append(disarm)
-        original("_thread", "start_new_thread")(watch, ())
+def _free_signal() -> int | None:
+    """Return a real-time signal that nobody handles, ignores or blocks, or None."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    for number in range(signal.SIGRTMAX, signal.SIGRTMIN, -1):
+        if number not in blocked and signal.getsignal(number) is signal.SIG_DFL:
+            return number
+    return None
 
 
 def _in_main_thread() -> bool:

@@ -145,12 +145,19 @@ class Layers(NamedTuple):
         return given | set(self.plain) | set(self.options) | set(self.forced)
 
     def undeclared(self, known: set[str]) -> Iterator[tuple[str, Found]]:
-        """Yield the names in files that are no setting's, and have none below them."""
-        groups = {path.rpartition(".")[0] for path in known}
+        """Yield the names in files that are no setting's, and no group's of settings."""
+        groups = {".".join(path.split(".")[:end]) for path in known for end in range(1, 9)} - known
+
+        def strangers(path: str, found: Found) -> Iterator[tuple[str, Found]]:
+            if path in groups and isinstance(found.value, Mapping):
+                for name, value in found.value.items():
+                    yield from strangers(f"{path}.{str(name).lower()}", Found(value, found.origin))
+            elif path not in known and path not in groups:
+                yield path, found
+
         for source in self.sources:
             for path, found in source.values.items():
-                if path not in known and path not in groups:
-                    yield path, found
+                yield from strangers(path, found)
 
     def loaded(self, sources: tuple[Source, ...], fresh: Iterable[Source]) -> Layers:
         """Return these layers with other sources.

@@ -51,7 +51,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
             return each
     import difflib  # here: most configurations have nothing to guess at
 
-    alike = difflib.get_close_matches(name, candidates, n=1, cutoff=LIKENESS)
+    # Of its own depth: a helper called `rate` is not meant to be `t.rate`.
+    level = [each for each in candidates if each.count(".") == name.count(".")]
+    alike = difflib.get_close_matches(name, level, n=1, cutoff=LIKENESS)
     return alike[0] if alike else None
 
 

@@ -196,8 +196,8 @@ def _syntax(text: Text, error: SyntaxError) -> ConfigProblems:
 
 def _caret(written: str, column: int) -> str:
     """Return the line that is wrong and a caret below it, each on a line of its own."""
-    line = "".join(c if c.isprintable() else " " for c in written.rstrip())
-    if not line.strip():
+    line = "".join(c if c.isprintable() else " " for c in written).rstrip()
+    if not line:
         return ""
     start = max(len(line) - len(line.lstrip()), column - WIDEST // 2 if len(line) > WIDEST else 0)
     under = " " * max(0, min(column - 1, len(line)) - start)
