@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import gevent
 import pytest
 import trustme
 from gevent import socket as gsocket
@@ -22,6 +23,13 @@ Run = Callable[[S], S]
 def _root_only(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("root") is not None and os.geteuid() != 0:
         pytest.skip("needs to be run as root: it gives up its privileges")
+
+
+@pytest.fixture(autouse=True)
+def _no_resolver() -> Iterator[None]:
+    """gevent's resolver keeps the pool of threads that the search for leaks ends."""
+    yield
+    del gevent.get_hub().resolver
 
 
 def open_socket(target: str | tuple[str, int]) -> gsocket.socket:
