@@ -1,0 +1,303 @@
+"""A web server for WSGI applications (PEP 3333), on gevent's pywsgi.
+
+pywsgi reads requests and calls the application. What comes in and how it stops is Ginkgo's, and so
+is the reading of header fields:
+
+================  ==============================================================================
+at stop           a connection that waits for its next request is closed at once; a request that
+                  has begun is answered, with ``Connection: close``
+keep-alive        between two requests of one connection the others have their turn
+an answer         goes out in one piece where it is small, and never waits for the peer's
+                  acknowledgement
+errors            of the application go to the log, with its traceback; the client gets a 500
+================  ==============================================================================
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent import pywsgi
+
+from ..core.errors import ConfigError
+from .addresses import Address, AddressLike
+from .http_fields import Fields
+from .listen import BACKLOG
+from .stream import StreamServer
+
+if TYPE_CHECKING:
+    import ssl
+    from types import TracebackType
+
+logger = logging.getLogger(__name__)
+access_logger = logging.getLogger(f"{__name__}.access")
+
+# Up to here copying the body behind the header is cheaper than a second call of the kernel.
+_ONE_PIECE = 65536
+
+
+class WSGIServer(StreamServer):
+    """A server that answers HTTP requests with a WSGI application.
+
+    Args:
+        address: ``("0.0.0.0", 8000)``, ``"host:port"``, ``":port"``, ``"unix:/path"``, or a socket
+            that listens already.
+        application: ``application(environ, start_response)``; None when the subclass has a method
+            `application`.
+        access_log: write a line for each request to the logger ``ginkgo.servers.wsgi.access``.
+        environ: what to add to each request's `environ`.
+        handler_class: a subclass of gevent's ``pywsgi.WSGIHandler``, for WebSockets for example.
+        backlog, max_active, certfile, keyfile, ssl_context, handshake_timeout, drain_timeout, mode:
+            as for :class:`~ginkgo.servers.stream.StreamServer`.
+
+    Attributes:
+        requests: requests that were answered.
+        failed: requests for which the application raised.
+
+    Example:
+        >>> app = Flask(__name__)
+        >>> def AppServer():
+        ...     return WSGIServer(":8000", app)
+    """
+
+    def __init__(
+        self,
+        address: AddressLike | socket.socket,
+        application: Callable[..., Iterable[bytes]] | None = None,
+        *,
+        access_log: bool = False,
+        environ: Mapping[str, Any] | None = None,
+        handler_class: type[pywsgi.WSGIHandler] | None = None,
+        backlog: int = BACKLOG,
+        max_active: int | None = None,
+        certfile: str | os.PathLike[str] | None = None,
+        keyfile: str | os.PathLike[str] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        handshake_timeout: float = 10.0,
+        drain_timeout: float = 5.0,
+        mode: int = 0o600,
+    ) -> None:
+        super().__init__(
+            address,
+            backlog=backlog,
+            max_active=max_active,
+            certfile=certfile,
+            keyfile=keyfile,
+            ssl_context=ssl_context,
+            handshake_timeout=handshake_timeout,
+            drain_timeout=drain_timeout,
+            mode=mode,
+        )
+        if application is not None:
+            self.application = application  # type: ignore[method-assign]
+        elif type(self).application is WSGIServer.application:
+            raise ConfigError(f"{type(self).__name__} at {self._address} has no application")
+        self.access_log = access_log
+        self.requests = 0
+        self._environ = dict(environ or {})
+        self._handler_class: type[Any] = (
+            _Requests if handler_class is None else _joined(handler_class)
+        )
+        self._gateway: Any = None
+        self._idle: set[Any] = set()
+
+    def application(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Answer a request. A subclass writes it, unless the constructor gets a function."""
+        raise NotImplementedError
+
+    def do_start(self) -> Any:
+        """Listen, and answer."""
+        self.bind()
+        self._gateway = _Gateway(self, self._basic_environ())
+        super().do_start()
+
+    def handle(self, socket: Any, address: Any) -> None:
+        """Answer the requests of one connection."""
+        try:
+            self._handler_class(socket, address, self._gateway).handle()
+        finally:
+            self._idle.discard(socket)
+
+    def wind_down(self, socket: Any) -> None:
+        """The server stops: end a connection that waits for its next request."""
+        if socket in self._idle:
+            socket.end_input()
+
+    def _basic_environ(self) -> dict[str, Any]:
+        host = self._address.host
+        anywhere = host in ("", "0.0.0.0", "::")  # noqa: S104
+        return {
+            "SERVER_NAME": socket.gethostname()
+            if anywhere and not self._address.path
+            else host or "localhost",
+            "SERVER_PORT": str(self.port or (443 if self.tls else 80)),
+            "SERVER_SOFTWARE": "ginkgo",
+            "wsgi.url_scheme": "https" if self.tls else "http",
+            "wsgi.multithread": True,  # requests run at the same time, in greenlets
+            **self._environ,
+        }
+
+
+class _Gateway(pywsgi.WSGIServer):
+    """What pywsgi's handler wants of its server. It is never started: that is not its work here."""
+
+    def __init__(self, service: WSGIServer, environ: dict[str, Any]) -> None:
+        self.service = service
+        assert service._listener is not None  # noqa: S101 - for the type checker
+        listening: Any = service._listener.socket
+        errors: Any = _ErrorLog(service)
+        super().__init__(
+            listening, service.application, log=None, error_log=errors, environ=environ
+        )
+
+
+class _ErrorLog:
+    """The file ``wsgi.errors``: what an application writes there goes to the log."""
+
+    def __init__(self, service: WSGIServer) -> None:
+        self._service = service
+
+    def write(self, text: str) -> None:
+        if text and not text.isspace():
+            logger.error("%s: %s", self._service.path, text.rstrip("\n"))
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+if TYPE_CHECKING:
+    _PywsgiHandler: Any  # its types leave out half of its methods
+else:
+    _PywsgiHandler = pywsgi.WSGIHandler
+
+
+class _Requests(_PywsgiHandler):  # type: ignore[misc]
+    """The requests of one connection."""
+
+    server: _Gateway
+    _answered = 0
+    _head: bytes | bytearray | None = None
+
+    def MessageClass(self, stream: Any, *_: Any) -> Fields:
+        """Read the header of a request."""
+        return Fields.read(stream, self.request_version)
+
+    def _headers(self) -> Iterable[tuple[str, str]]:
+        fields: Fields = self.headers
+        return fields.environ()
+
+    def read_requestline(self) -> str:
+        """Wait for a request. While nothing of it has come, the connection is idle."""
+        service, connection = self.server.service, self.socket
+        reads = connection.reads
+        if service.draining:
+            connection.end_input()
+        service._idle.add(connection)
+        try:
+            self.rfile.peek(1)
+        finally:
+            service._idle.discard(connection)
+        if self._answered and (service.tls or connection.reads == reads):
+            gevent.sleep(0)  # it was there already: nobody else has had a turn
+        line: str = super().read_requestline()
+        return line
+
+    def finalize_headers(self) -> None:
+        super().finalize_headers()
+        service = self.server.service
+        if self.connection_upgraded:
+            service._idle.add(self.socket)  # what it speaks now has no requests
+        elif service.draining:
+            self.close_connection = True
+            headers: list[tuple[bytes, bytes]] = self.response_headers
+            headers[:] = [item for item in headers if item[0].lower() != b"connection"]
+            headers.append((b"Connection", b"close"))
+
+    def _write_with_headers(self, data: bytes) -> None:
+        """Send the header and the first of the body in one piece."""
+        self._head = b""
+        try:
+            super()._write_with_headers(data)
+        finally:
+            head, self._head = self._head, None
+        if head:
+            super()._sendall(head)
+
+    def _sendall(self, data: bytes | bytearray) -> None:
+        head = self._head
+        if head is None:
+            super()._sendall(data)
+        elif not head:
+            self._head = data
+        elif len(data) <= _ONE_PIECE:
+            self._head = head + data
+        else:
+            self._head = b""
+            super()._sendall(head)
+            super()._sendall(data)
+
+    def log_request(self) -> None:
+        service = self.server.service
+        self._answered += 1
+        service.requests += 1
+        if service.access_log:
+            access_logger.info(
+                '%s "%s" %s %d %.6f',
+                self._peer(),
+                self.requestline,
+                (self._orig_status or "000").split(" ", 1)[0],
+                self.response_length,
+                self.time_finish - self.time_start,
+            )
+
+    def log_error(self, msg: str, *args: object) -> None:
+        """A request that cannot be understood."""
+        logger.info(f"%s: {msg}", self.server.service.path, *args)
+
+    def _handle_client_error(self, ex: BaseException) -> Any:
+        if isinstance(ex, OSError) and ex.errno is not None:
+            return None  # the connection was lost: there is nobody to answer
+        return super()._handle_client_error(ex)
+
+    def _log_error(
+        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        """The application has raised."""
+        if isinstance(error, gevent.GreenletExit):
+            return
+        service = self.server.service
+        service.failed += 1
+        while trace is not None and trace.tb_frame.f_globals.get("__name__") in (
+            pywsgi.__name__,
+            __name__,
+        ):
+            trace = trace.tb_next
+        logger.error(
+            '%s: the application failed at "%s" of %s: %s: %s',
+            service.path,
+            self.requestline,
+            self._peer(),
+            kind.__name__,
+            error,
+            exc_info=(kind, error, trace),
+        )
+
+    def _peer(self) -> str:
+        address = self.client_address
+        return str(Address.of(address)) if isinstance(address, tuple) else "a client of the socket"
+
+
+def _joined(handler_class: type[Any]) -> type[Any]:
+    """A handler class of the user's, with what ours does below it."""
+    if issubclass(handler_class, _Requests):
+        return handler_class
+    return type(handler_class.__name__, (handler_class, _Requests), {})
