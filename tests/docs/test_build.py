@@ -13,7 +13,7 @@ from tests.docs.pages import ROOT
 pytestmark = pytest.mark.xdist_group("docs")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("html")
     build = subprocess.run(

@@ -112,11 +112,13 @@ def test_the_tls_server_echoes_to_who_trusts_its_certificate(place: Workshop, po
 def test_the_client_comes_back_when_its_server_does(place: Workshop, port: int) -> None:
     with running(place, "reconnect.Listener", address=f"127.0.0.1:{port}") as listener:
         for times in (1, 2):
-            server = begin(place, "quickstart.HelloWorldServer", port=port)
-            listener.wait_for("^connected$", count=times)
-            listener.wait_for("^Hello World$", count=times)
-            server.process.kill()
-            server.ends()
+            with socket.create_server(("127.0.0.1", port)) as server:
+                server.settimeout(DEADLINE)
+                connection, _ = server.accept()
+                with connection:
+                    connection.sendall(b"Hello World\n")
+                    listener.wait_for("^connected$", count=times)
+                    listener.wait_for("^Hello World$", count=times)
             listener.wait_for("^the server has hung up$", count=times)
 
 
