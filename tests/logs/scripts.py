@@ -49,9 +49,9 @@ def start(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `code` with pipes for stdin, stdout and stderr, unless `more` says otherwise."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    child = subprocess.Popen(
-        command(code, *args, patched=patched), env=environment(), **(pipes | more)
-    )
+    options: Any = {"env": environment(), **pipes, **more}
+    child: subprocess.Popen[bytes]
+    child = subprocess.Popen(command(code, *args, patched=patched), **options)
     try:
         yield child
     finally:

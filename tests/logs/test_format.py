@@ -13,7 +13,7 @@ from ginkgo.logs.format import LIMIT, Formatter
 
 
 def record(message: object = "hello", *args: object, exc: Any = None, **more: Any) -> Any:
-    made = logging.LogRecord("app", logging.INFO, "/x/service.py", 7, message, args, exc)  # type: ignore[arg-type]
+    made = logging.LogRecord("app", logging.INFO, "/x/service.py", 7, message, args, exc)
     made.__dict__.update(more)
     return made
 

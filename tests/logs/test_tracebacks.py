@@ -22,10 +22,10 @@ def through(name: str, inner: Callable[[], object]) -> Callable[[], object]:
     return result
 
 
-def caught(f: Callable[[], object]) -> BaseException:
+def caught(f: Callable[[], object]) -> Exception:
     try:
         f()
-    except BaseException as error:
+    except Exception as error:
         error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # not this frame
         return error
     raise AssertionError("nothing was raised")
@@ -103,7 +103,7 @@ def test_an_exception_that_cannot_be_shown_is_named() -> None:
             raise RuntimeError("no")
 
         @property
-        def __notes__(self) -> list[str]:
+        def __notes__(self) -> list[str]:  # type: ignore[override]
             raise RuntimeError("no")
 
     def evil() -> None:

@@ -14,7 +14,6 @@ counted instead, and the first one that fits says how many are missing.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import stat
 import sys
@@ -60,7 +59,7 @@ class LogFile:
         self._captured: tuple[int, ...] = ()
         self._complaints = Repeats(_COMPLAIN_EVERY, clock)
         self._lost = 0  # lines since the last one that was written
-        self._why = ""  # they were lost
+        self._why: str | None = None  # they were lost
         self._torn = False  # the last line was written in part
         self._made = make_folder(self.path)
         self._fd = open_log_file(self.path, self._owners())
@@ -79,7 +78,7 @@ class LogFile:
             if self._look():
                 self._put(data)
             else:
-                self._count()
+                self._count(self.problem)
 
     def flush(self, timeout: float) -> None:
         """Do nothing: every line has been given to the system."""
@@ -134,7 +133,7 @@ class LogFile:
     def _look(self) -> bool:
         """Follow the path if it is another file by now, or none; return whether one can write."""
         try:
-            moved = _identity(os.stat(self.path, follow_symlinks=False)) != self._identity
+            moved = _identity(os.lstat(self.path)) != self._identity
         except (FileNotFoundError, NotADirectoryError):
             moved = True
         except OSError:
@@ -163,7 +162,7 @@ class LogFile:
 
     def _put(self, data: bytes) -> None:
         if self._lost:
-            data = self._note().encode() + data
+            data = format.lost(self._lost, self._why, __file__) + data
         if self._torn:
             data = b"\n" + data
         try:
@@ -173,7 +172,7 @@ class LogFile:
                 if os.write(self._fd, data[written:]) < len(data) - written:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            self._count()
+            self._count(error.strerror)
             self._complain(f"logfile {self.path}: {error.strerror}; log lines are being lost")
             return
         self._torn = False
@@ -181,17 +180,14 @@ class LogFile:
             self._lost = 0
             self.problem = None
 
-    def _count(self) -> None:
+    def _count(self, why: str | None) -> None:
+        self._why = why
         self._lost += 1
         self.dropped += 1
 
-    def _note(self) -> str:
-        text = f"{self._lost} log lines were lost before this one: {self._why}"
-        return format.line(logging.WARNING, text, __file__) + "\n"
-
     def _complain(self, problem: str) -> None:
         """Say once a minute on stderr what cannot be said in the log."""
-        self.problem = self._why = problem
+        self.problem = problem
         if self._complaints.due() is None or sys.stderr is None:
             return
         try:
@@ -205,12 +201,12 @@ class LogFile:
         try:
             fd = open_log_file(self.path, self._owners())
         except GinkgoError:
-            self._count()
+            self.dropped += 1
             return
         try:
             os.write(fd, data)
         except OSError:
-            self._count()
+            self.dropped += 1
         finally:
             os.close(fd)
 

@@ -60,13 +60,16 @@ class Formatter(logging.Formatter):
         # A format with colours or newlines of its own has them on purpose; then only the message is
         # escaped. Otherwise the whole line is: fields from `extra` come from anywhere, too.
         self._plain = fmt.isprintable()
+        self._timed = self.usesTime()
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as its line, and its traceback as indented lines below."""
-        detail = self._detail(record)
+        detail = ""
+        if record.exc_info or record.exc_text or record.stack_info:
+            detail = self._detail(record)
         limit = LIMIT // 2 if detail else LIMIT  # one may not push out the other
         record.message = escape(_shorten(_message(record), limit))
-        if self.usesTime():
+        if self._timed:
             record.asctime = self.formatTime(record, self.datefmt)
         line = self.formatMessage(record)
         if self._plain:
@@ -92,16 +95,18 @@ class Formatter(logging.Formatter):
         return "\n" + _capped(_indented(text), LIMIT // 2) if text else ""
 
 
-def line(level: int, text: str, pathname: str) -> str:
-    """Return a line that the logs themselves put into a log, such as how many lines were lost.
+def lost(count: int, why: str | None, pathname: str) -> bytes:
+    """Return the line that a sink writes itself: how many lines are missing before the next one.
 
     Args:
-        level: a level of `logging`.
-        text: the message.
-        pathname: the file whose module it comes from.
+        count: of the lines that could not be written.
+        why: they could not.
+        pathname: the sink's `__file__`, which gives the line its module.
     """
-    record = logging.LogRecord("ginkgo.logs", level, pathname, 0, text, None, None)
-    return Formatter().format(record)
+    what = "1 log line was" if count == 1 else f"{count} log lines were"
+    text = f"{what} lost before this one: {why}"
+    record = logging.LogRecord("ginkgo.logs", logging.WARNING, pathname, 0, text, None, None)
+    return (Formatter().format(record) + "\n").encode()
 
 
 def _indented(text: str) -> str:

@@ -9,7 +9,6 @@ reader goes on. There is no such thread before it is needed, and none after.
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import stat
@@ -98,8 +97,7 @@ class Terminal:
     def _write_or_keep(self, data: bytes) -> None:
         lost, self._lost = self._lost, 0
         if lost:
-            text = f"{lost} log lines were lost before this one: they could not be written"
-            data = (format.line(logging.WARNING, text, __file__) + "\n").encode() + data
+            data = format.lost(lost, "they could not be written", __file__) + data
         rest = self._write_what_fits(data)
         if rest:
             self._keep(rest)
