@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from .names import ENVIRONMENT_PREFIX, environment_name
+from .names import ENVIRONMENT_PREFIX, environment_name, groups_above
 from .problems import Problem
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
@@ -76,11 +76,10 @@ class Source(NamedTuple):
 
     def _inside_dict(self, path: str) -> Found | None:
         """Return the item of a dict: `db = {"host": ...}` gives `db.host` where it is declared."""
-        parts = path.split(".")
-        for end in range(len(parts) - 1, 0, -1):
-            found = self.values.get(".".join(parts[:end]))
+        for group in groups_above(path):
+            found = self.values.get(group)
             if found is not None:
-                return _item(found, parts[end:])
+                return _item(found, path.removeprefix(f"{group}.").split("."))
         return None
 
 
@@ -146,7 +145,7 @@ class Layers(NamedTuple):
 
     def undeclared(self, known: set[str]) -> Iterator[tuple[str, Found]]:
         """Yield the names in files that are no setting's, and no group's of settings."""
-        groups = {".".join(path.split(".")[:end]) for path in known for end in range(1, 9)} - known
+        groups = {group for path in known for group in groups_above(path)} - known
 
         def strangers(path: str, found: Found) -> Iterator[tuple[str, Found]]:
             if path in groups and isinstance(found.value, Mapping):

@@ -37,6 +37,12 @@ def environment_name(path: str) -> str:
     return ENVIRONMENT_PREFIX + path.upper().replace(".", "__").replace("-", "_")
 
 
+def groups_above(path: str) -> list[str]:
+    """Return the groups that `path` is in, the innermost first: `a.b` and `a` for `a.b.c`."""
+    parts = path.split(".")
+    return [".".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the one of `known` that `name` was probably meant to be, or None.
 
