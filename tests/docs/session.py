@@ -8,10 +8,10 @@
   unless ``$ echo $?`` shows another one.
 - A command whose output ends in ``...`` goes on, as a server does; ``^C`` interrupts it. What is
   still running when its section of the page is over is interrupted then. Output without a command
-  above it is what the last of those prints next.
+  above it is what the first of those prints next.
 
 Ports from 7000 to 7099 and from 8000 to 8099 are others in truth, so that pages can be played side
-by side.
+by side, and a folder in ``/srv`` is the page's own.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ _VARYING = (
 PATIENCE = 30.0  # seconds, for what takes three at most on a quiet machine
 _TARGET = re.compile(r"(?:^|\s)ginkgo\s.*?(\S+)$")
 _PORT = re.compile(r"\b[78]0\d\d\b")
+_FOLDER = re.compile(r"/srv/\w+")
 
 
 @dataclass(slots=True)
@@ -170,7 +171,7 @@ class Session:
 
     def do(self, block: Block) -> None:
         """Do what one block says."""
-        text = self._with_ports(block.text)
+        text = self._as_here(block.text)
         if block.kind == "console":
             self.console(text)
         elif block.name is not None:
@@ -192,9 +193,9 @@ class Session:
         for step in steps(text):
             if step.command is None:
                 assert self.running, "no command is running whose output this could be"
-                self.running[-1].shows(step.expected)
+                self.running[0].shows(step.expected)
                 if step.interrupted:
-                    self._interrupt(self.running.pop(), step)
+                    self._interrupt(self.running.pop(0), step)
             elif step.goes_on or step.interrupted:
                 self._begin(step)
             else:
@@ -260,7 +261,8 @@ class Session:
             return f"(exit {self.status}); {command}"
         return command
 
-    def _with_ports(self, text: str) -> str:
+    def _as_here(self, text: str) -> str:
+        text = _FOLDER.sub(str(self.place.folder), text)
         return _PORT.sub(lambda match: self._port(match.group()), text)
 
     def _port(self, shown: str) -> str:

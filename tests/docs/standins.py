@@ -1,7 +1,8 @@
 """Small stand-ins for the tools that the manual's console blocks call and a machine may not have.
 
 They do what the manual uses of them and no more, and are always used, so that a block has the same
-outcome on every machine: ``nc``, ``curl``, ``logrotate``, ``pip``, ``sudo``.
+outcome on every machine: ``nc``, ``curl``, ``logrotate``, ``openssl``, ``pip``,
+``sudo``.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import os
 import re
 import select
 import socket
+import ssl
 import stat
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import trustme
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -109,12 +113,30 @@ def pip(arguments: list[str]) -> int:
     return 0
 
 
+def openssl(arguments: list[str]) -> int:
+    """``openssl req -x509 ... -keyout FILE -out FILE``, ``openssl s_client -connect HOST:PORT``."""
+    command, *words = arguments
+    if command == "req":
+        made = trustme.CA().issue_cert("localhost")
+        made.private_key_pem.write_to_path(words[words.index("-keyout") + 1])
+        made.cert_chain_pems[0].write_to_path(words[words.index("-out") + 1])
+        return 0
+    host, port = words[words.index("-connect") + 1].split(":")
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    plain = socket.create_connection((host, int(port)))
+    with context.wrap_socket(plain) as connection:
+        connection.sendall(sys.stdin.buffer.read())
+        sys.stdout.buffer.write(connection.recv(65536))
+    return 0
+
+
 def sudo(arguments: list[str]) -> int:
     """``sudo COMMAND``: for tests that are run by root."""
     os.execvp(arguments[0], arguments)
 
 
-TOOLS = {tool.__name__: tool for tool in (nc, curl, logrotate, pip, sudo)}
+TOOLS = {tool.__name__: tool for tool in (nc, curl, logrotate, openssl, pip, sudo)}
 
 
 def install(folder: Path) -> None:

@@ -43,6 +43,16 @@ def test_every_block_of_a_page_is_of_a_kind_that_is_executed_or_looked_at(page: 
             assert block.name, f"{name(page)}:{block.line}: a file that nobody reads has no use"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_file_that_a_page_has_saved_is_used_by_it(page: Path) -> None:
+    every = blocks(page)
+    for number, block in enumerate(every):
+        if block.name is not None:
+            module = block.name.removesuffix(".py")
+            later = "\n".join(each.text for each in every[number + 1 :])
+            assert module in later, f"{name(page)}:{block.line}: {block.name}"
+
+
 def test_the_readme_fits_on_a_screen() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 45
 

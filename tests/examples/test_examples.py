@@ -97,7 +97,8 @@ def test_each_group_has_its_own_values(place: Workshop) -> None:
 def test_the_tls_server_echoes_to_who_trusts_its_certificate(place: Workshop, port: int) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost")
-    certificate.private_key_and_cert_chain_pem.write_to_path(str(place.folder / "server.pem"))
+    certificate.private_key_pem.write_to_path(str(place.folder / "key.pem"))
+    certificate.cert_chain_pems[0].write_to_path(str(place.folder / "cert.pem"))
     context = ssl.create_default_context()
     authority.configure_trust(context)
     with (
