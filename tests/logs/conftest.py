@@ -38,3 +38,8 @@ def shared() -> Iterator[Path]:
 def patched(request: pytest.FixtureRequest) -> bool:
     """Whether the program under test runs with the standard library patched by gevent."""
     return bool(request.param)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "app.log")

@@ -1,4 +1,4 @@
-"""Programs of a few lines that log, run as processes of their own: plain, and patched by gevent."""
+"""Programs of a few lines that log, run as processes of their own, and what they have logged."""
 
 from __future__ import annotations
 
@@ -78,3 +78,32 @@ def run(
     )
     assert done.returncode == 0, done.stderr
     return done
+
+
+def lines(path: Path | str) -> list[str]:
+    return Path(path).read_text().splitlines()
+
+
+def messages(path: Path | str) -> list[str]:
+    return [line.rpartition(": ")[2] for line in lines(path)]
+
+
+def dict_config(path: str, **more: Any) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "formatters": {"short": {"format": "%(levelname)s %(message)s"}},
+        "filters": {"app": {"name": "app"}},
+        "handlers": {
+            "file": {
+                "class": "logging.FileHandler",
+                "filename": path,
+                "formatter": "short",
+                "filters": ["app"],
+            },
+            # before its target, by name: it has to wait
+            "alarm": {"class": "logging.handlers.MemoryHandler", "capacity": 1, "target": "file"},
+        },
+        "loggers": {"app.db": {"level": "debug", "propagate": True}},
+        "root": {"level": "INFO", "handlers": ["file"]},
+        **more,
+    }

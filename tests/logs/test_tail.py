@@ -324,12 +324,13 @@ def test_a_character_that_comes_in_two_pieces_is_one(path: Path) -> None:
 
 @both
 def test_much_at_once_is_whole(path: Path) -> None:
-    path.write_text("")
+    path.write_text("first\n")
     expected = "".join(f"{number:099}\n" for number in range(100_000))
     with following(path) as tailing:
+        tailing.wait_for("first\n")
         add(path, expected)
         tailing.wait_for("99999\n")
-        assert tailing.text == expected
+        assert tailing.text == "first\n" + expected
 
 
 @both
