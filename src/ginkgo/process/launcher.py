@@ -170,7 +170,7 @@ class _Wait:
             poll.register(pidfd, select.POLLIN)
         while self.word is None:
             ended = self._gone(0)  # looked at first: what it wrote before its end is in the pipe
-            if self._read() or ended:
+            if self._read() or ended or self.word is not None:
                 break
             left = self._left()
             if left == 0:

@@ -18,11 +18,11 @@ from ..core.service import Service
 from ..logs import setup as logs
 from ..logs.settings import LogSettings, log_settings
 from .options import Options
+from .places import is_config_file
 from .settings import ProcessSettings
 from .target import (
     add_import_paths,
     check_exists,
-    is_config_file,
     load_name,
     service_factory,
 )

@@ -41,7 +41,7 @@ from .options import Options
 from .pidfile import Pidfile
 from .reload import Reloader
 from .running import Running
-from .runtime import CONTROL, PID, RECORD, Record, RuntimeFolder, instance_name, runtime_folder
+from .runtime import CONTROL, PID, Record, RuntimeFolder, instance_name, runtime_folder
 from .signals import Signals, terminal_is_gone
 from .start import Companion, launch
 from .target import make_service
@@ -285,10 +285,7 @@ class _Process:
         for beside in self.beside:
             beside.withdraw()
         self.pidfile.remove()
-        try:
-            os.unlink(RECORD, dir_fd=self.folder.fd)
-        except FileNotFoundError:
-            pass  # not told yet
+        self.folder.release()
 
 
 def _exit_status(ending: SystemExit) -> int:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .options import Options
-from .target import check_exists, is_config_file
+from .places import is_config_file
+from .target import check_exists
 
 Companion = Callable[[Any], Any]
 

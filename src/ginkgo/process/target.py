@@ -32,11 +32,6 @@ PYTHON_2 = (
 )
 
 
-def is_config_file(target: str) -> bool:
-    """Whether a target names a config file, and not a class."""
-    return target.endswith(".py") or os.sep in target
-
-
 def add_import_paths(*folders: str) -> None:
     """Let modules be imported from `folders`: behind the standard library, before the rest."""
     at = next(
