@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
-    from ..control.attach import Attachable
     from ..control.server import ControlServer
     from ..process.running import Running
 
@@ -97,12 +97,12 @@ def _run(arguments: list[str]) -> int:
     )
 
 
-def _control(running: Running) -> ControlServer:
+def _control() -> Callable[[Running], ControlServer]:
     """What runs beside every tree: its control socket."""
     from ..control.attach import attach
 
     # `process` stands below `control` and does not know its types: they agree by their shape.
-    return attach(cast("Attachable", running))
+    return cast("Callable[[Running], ControlServer]", attach)
 
 
 def _parser() -> argparse.ArgumentParser:

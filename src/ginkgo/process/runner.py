@@ -20,7 +20,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -78,10 +78,11 @@ def _run(options: Options, ready: ReadyPipe | None, companions: Sequence[Compani
     loaded = load(options)
     if loaded.process.daemon and ready is None:
         return launch(options)
+    beside = [companion() for companion in companions]
     with ExitStack() as undo:
         process = _Process(options, ready, loaded, undo)
         process.prepare()
-        process.start(companions)
+        process.start(beside)
         return process.wait()
 
 
@@ -160,7 +161,7 @@ class _Process:
                 bind()
                 self.undo.callback(service.unbind)  # type: ignore[attr-defined]
 
-    def start(self, companions: Sequence[Companion]) -> None:
+    def start(self, companions: Sequence[Callable[[Running], Any]]) -> None:
         """Start the tree. Returns when it is ready, or was stopped meanwhile."""
         backend = self.root.backend_in_use
         reloader = Reloader(self.root, lambda: configure(self.loaded, self.daemon))

@@ -15,7 +15,7 @@ from .options import Options
 from .places import is_config_file
 from .target import check_exists
 
-Companion = Callable[[Any], Any]
+Companion = Callable[[], Callable[[Any], Any]]
 
 
 def start(options: Options, companions: Sequence[Companion] = ()) -> int:
@@ -23,9 +23,10 @@ def start(options: Options, companions: Sequence[Companion] = ()) -> int:
 
     Args:
         options: what the command line says.
-        companions: what runs beside the tree: each is called with the
-            :class:`~ginkgo.process.running.Running` tree, and returns what has a ``close()``, for
-            the end, and a ``withdraw()``, for an end without unwinding.
+        companions: what runs beside the tree. Each is called while everything may still be
+            imported, and returns what is called with the :class:`~ginkgo.process.running.Running`
+            tree later; that returns what has a ``close()``, for the end, and a ``withdraw()``, for
+            an end without unwinding.
 
     Returns:
         The exit status.
