@@ -25,7 +25,7 @@ HEAVY = {
 
 def imported_by(code: str) -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-I", "-c", f"{code}\nimport sys; print(*sys.modules)"],
+        [sys.executable, "-P", "-c", f"{code}\nimport sys; print(*sys.modules)"],
         capture_output=True,
         text=True,
         check=True,

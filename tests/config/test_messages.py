@@ -71,7 +71,7 @@ def test_everything_that_is_wrong_is_told_at_once(write: Any, tmp_path: Path) ->
         "pin cannot be read: No such file or directory\n"
         f"  {path}:8: ports[1] must be int, not str\n"
         f"  {path}:6: rate_per_minute must be a whole number (int), not 'fast' (str)\n"
-        f"  {path}:9: rundir must be Path or None, not 7 (int)\n"
+        f"  {path}:9: rundir must be a path or None, not 7 (int)\n"
         "  environment GINKGO_UMASK: umask must be a whole number, not '022'; "
         "octal is written 0o22\n"
         "  --set: workers must be a whole number, not 'two'\n"

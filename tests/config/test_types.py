@@ -100,7 +100,7 @@ REFUSED = [
     ("c", Literal["a", "b"], "s must be one of 'a', 'b', not 'c' (str)"),
     (0, Positive, "s must be int >= 1, not 0 (int)"),
     ([5, 0], list[Positive], "s[1] must be int >= 1"),
-    (5, Path, "s must be Path, not 5 (int)"),
+    (5, Path, "s must be a path, not 5 (int)"),
     ("soon", datetime.date, "s must be a date such as 2026-12-31, not 'soon' (str)"),
     (5, Callable[[str], int], "s must be collections.abc.Callable[[str], int], not 5 (int)"),
     (OWN.__class__, Own, "s must be Own, not <class 'test_types.Own'> (type)"),

@@ -18,12 +18,16 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .native import original
 
 if TYPE_CHECKING:
     from .setting import Setting
+    from .snapshot import Snapshot
+
+# Which snapshot a setting will take its value from; and what makes it so, or is False: overtaken.
+Plan: TypeAlias = "tuple[Callable[[Setting[Any]], Snapshot], Callable[[], bool]]"
 
 # Re-entrant, because a signal handler may change settings in the middle of a first read.
 _lock = original("_thread", "RLock")()
@@ -40,8 +44,10 @@ def keep(setting: Setting[Any], value: object, still_true: Callable[[], bool]) -
     if not _lock.acquire(blocking=False):
         return
     try:
-        # Noted before it is put, and looked at again after: a change that comes in between, from a
-        # signal handler, takes back what it finds, or is seen here.
+        # No other thread can change anything now, but one may have since the value was read.
+        if not still_true():
+            return
+        # A signal handler of this very thread can still. It takes back what it finds, or is seen.
         _kept.add(setting)
         setting.put(value)
         if not still_true():
@@ -50,10 +56,20 @@ def keep(setting: Setting[Any], value: object, still_true: Callable[[], bool]) -
         _lock.release()
 
 
-def change(act: Callable[[], None]) -> None:
-    """Call `act`, which changes what settings are worth, and take back what is no longer true."""
+def change(plan: Callable[[], Plan]) -> None:
+    """Change what settings are worth, so that nobody sees an older value after a newer one.
+
+    Values that will no longer be true are taken out of the classes first, and nothing is put in
+    meanwhile: every reader looks at the snapshot while it is exchanged.
+
+    Args:
+        plan: says what is going to happen; asked again if something else happens in between.
+    """
     with _lock:
-        act()
-        for setting in list(_kept):
-            if not setting.unchanged() and setting.take_back():
-                _kept.discard(setting)
+        while True:
+            afterwards, commit = plan()
+            for setting in list(_kept):
+                if not setting.stays(afterwards(setting)) and setting.take_back():
+                    _kept.discard(setting)
+            if commit():
+                return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..core.errors import ConfigError
 
@@ -38,6 +38,10 @@ class ConfigProblems(ConfigError, RuntimeError):
     def __init__(self, problems: Sequence[Problem], *, hint: str | None = None) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
         super().__init__(_message(self.problems), hint=hint)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Its argument is not its message, as pickle expects.
+        return type(self), (self.problems,), {"hint": self.hint}
 
 
 def refuse(message: str, origin: str, *, hint: str | None = None) -> ConfigProblems:

@@ -26,6 +26,7 @@ from .problems import ConfigProblems
 
 if TYPE_CHECKING:
     from .settings import Settings
+    from .snapshot import Snapshot
 
     class _Anything(Any):  # type: ignore[misc]
         """Lets a checker accept `rate: int = Setting("rate")`, as it does a dataclass's field()."""
@@ -188,7 +189,11 @@ class Setting(_Anything, Generic[T]):
     @property
     def settings(self) -> Settings:
         """The configuration that this setting takes its value from now."""
-        return active() if self._bound is None else self._bound
+        return self.settings_under(active())
+
+    def settings_under(self, active: Settings) -> Settings:
+        """Return the configuration that the value is taken from when `active` is in force."""
+        return active if self._bound is None else self._bound
 
     @property
     def value(self) -> Any:
@@ -265,10 +270,10 @@ class Setting(_Anything, Generic[T]):
             self._held = _NOTHING
         return everywhere
 
-    def unchanged(self) -> bool:
-        """Whether the value that stands in the classes is still the true one."""
+    def stays(self, snapshot: Snapshot) -> bool:
+        """Whether the value that stands in the classes is the one that `snapshot` has, too."""
         try:
-            now = self.value
+            now = snapshot.entry(self).value
         except ConfigProblems:  # then the next read has to say so
             return False
         # Equal is enough only where it means the same: 1 == True, and [1] may have been changed.

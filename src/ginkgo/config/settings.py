@@ -12,16 +12,18 @@ time of a `with` block.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import TemporaryFailure, UsageError
 from . import cache, context, validation
 from .layers import Found, Layers, Source, relevant
 from .names import normalise
+from .native import original
 from .problems import ConfigProblems, Problem
 from .registry import Registry
-from .setting import BoundSetting
+from .setting import BoundSetting, Setting
 from .snapshot import UNSET, Entry, Held, Snapshot
 
 if TYPE_CHECKING:
@@ -62,8 +64,9 @@ class Settings:
         self.deadline = deadline
         self.registry: Registry = Registry(context.active().registry if context.stack else None)
         self._environ = {} if environ is None else environ
-        self._number = 0
-        self._preparing = False
+        self._numbers = count(1)
+        self._preparing = original("_thread", "allocate_lock")()
+        self._preparer = 0  # the thread that does
         self._nested: list[Source] = []  # what files that are run again load themselves
         self.snapshot = Snapshot(0, Layers(environ=relevant(self._environ)), self.registry)
         if values:
@@ -150,13 +153,17 @@ class Settings:
                 if isinstance(resolved := trial.resolve(setting), Problem)
             ]
         )
-        layers = self.snapshot.layers
-        if force:
-            layers = layers._replace(forced={**layers.forced, path: found})
-        else:
-            layers = layers._replace(plain={**layers.plain, path: found})
-        held = {name: each for name, each in self.snapshot.held.items() if name != path}
-        self._put(Snapshot(self._next(), layers, self.registry, held))
+
+        def with_it(now: Snapshot) -> Snapshot:
+            layers = now.layers
+            if force:
+                layers = layers._replace(forced={**layers.forced, path: found})
+            else:
+                layers = layers._replace(plain={**layers.plain, path: found})
+            held = {name: each for name, each in now.held.items() if name != path}
+            return Snapshot(next(self._numbers), layers, self.registry, held)
+
+        self._change(with_it)
 
     def load(self, values: Mapping[str, Any], *, check: bool = True) -> dict[str, Any]:
         """Load a dictionary: dotted names are paths, plain classes are groups.
@@ -209,14 +216,18 @@ class Settings:
         Raises:
             UsageError: there is no name, or no `=`.
         """
-        given = dict(self.snapshot.layers.options)
+        given = {}
         for option in options:
             name, equals, value = option.partition("=")
             if not equals or not name.strip():
                 raise UsageError(f"--set needs NAME=VALUE, not {option!r}")
             given[normalise(name.strip())] = value
-        layers = self.snapshot.layers._replace(options=given)
-        self._put(Snapshot(self._next(), layers, self.registry, self.snapshot.held))
+
+        def with_them(now: Snapshot) -> Snapshot:
+            layers = now.layers._replace(options={**now.layers.options, **given})
+            return Snapshot(next(self._numbers), layers, self.registry, now.held)
+
+        self._change(with_them)
 
     def check(self, *, strict: bool = False) -> tuple[str, ...]:
         """Look at every declared setting, and return warnings about what is probably a mistake.
@@ -249,17 +260,18 @@ class Settings:
             ConfigError: with all that is wrong, in `problems`.
             TemporaryFailure: another reload is under way.
         """
-        if self._preparing:
+        if not self._preparing.acquire(blocking=False):
             raise TemporaryFailure("another reload is under way", hint="Try again when it is over.")
-        self._preparing = True
         try:
+            self._preparer = original("_thread", "get_ident")()
             base = self.snapshot
             sources = self._run_again(base.layers.sources)
         finally:
-            self._preparing = False
+            self._preparer = 0
+            self._preparing.release()
         fresh = [source for source in sources if source.run is not None]
         layers = base.layers._replace(environ=relevant(self._environ)).loaded(sources, fresh)
-        new = Snapshot(self._next(), layers, self.registry)
+        new = Snapshot(next(self._numbers), layers, self.registry)
         self._refuse(self._problems(new, strict=strict), hint=NOTHING_CHANGED)
         return Snapshot(new.number, layers, self.registry, _hold(base, new), base.layers)
 
@@ -268,13 +280,11 @@ class Settings:
 
         What was set meanwhile is kept.
         """
-        before = self.snapshot
-        self._put(_rebase(snapshot, before, self.registry))
-        return before
+        return self._change(lambda now: _rebase(snapshot, now, self.registry))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Put back what `apply()` returned."""
-        self._put(snapshot)
+        self._change(lambda _: snapshot)
 
     def reload(self, *, strict: bool = False) -> ReloadReport:
         """Load all files again, and put them into effect: all, or nothing.
@@ -314,42 +324,71 @@ class Settings:
         return Settings(values, environ=environ)
 
     def __enter__(self) -> Self:
-        cache.change(lambda: context.stack.append(self))
+        self._put_in_force(lambda stack: [*stack, self])
         return self
 
     def __exit__(self, *_: object) -> None:
-        cache.change(self._leave)
+        self._put_in_force(self._without)
 
-    def _leave(self) -> None:
-        for at in range(len(context.stack) - 1, 0, -1):  # never the process's own
-            if context.stack[at] is self:
-                del context.stack[at]
-                return
+    def _without(self, stack: list[Settings]) -> list[Settings]:
+        for at in range(len(stack) - 1, 0, -1):  # never the process's own
+            if stack[at] is self:
+                return [*stack[:at], *stack[at + 1 :]]
+        return stack
+
+    def _put_in_force(self, made_of: Callable[[list[Settings]], list[Settings]]) -> None:
+        def plan() -> cache.Plan:
+            stack = made_of(context.stack)
+
+            def commit() -> bool:
+                context.stack[:] = stack
+                return True
+
+            return lambda setting: setting.settings_under(stack[-1]).snapshot, commit
+
+        cache.change(plan)
 
     # How it is done
 
-    def _next(self) -> int:
-        self._number += 1
-        return self._number
+    def _change(self, made_of: Callable[[Snapshot], Snapshot]) -> Snapshot:
+        """Replace the snapshot by what is made of it, and return it: one at a time."""
+        before = self.snapshot
 
-    def _put(self, snapshot: Snapshot) -> None:
-        def swap() -> None:
-            self.snapshot = snapshot
+        def plan() -> cache.Plan:
+            nonlocal before
+            before = self.snapshot
+            new = made_of(before)
 
-        cache.change(swap)
+            def afterwards(setting: Setting[Any]) -> Snapshot:
+                return new if setting.settings is self else setting.settings.snapshot
+
+            def commit() -> bool:
+                if self.snapshot is not before:
+                    return False
+                self.snapshot = new
+                return True
+
+            return afterwards, commit
+
+        cache.change(plan)
+        return before
 
     def _add(self, source: Source, *, check: bool) -> dict[str, Any]:
-        if self._preparing and source.run is not None:
+        if source.run is not None and self._preparer == original("_thread", "get_ident")():
             # A config file that is run again loads another: part of the same reload.
             self._nested.append(source)
             return {path: found.value for path, found in source.values.items()}
-        layers = self.snapshot.layers._replace(environ=relevant(self._environ))
-        layers = layers.loaded(_joined(layers.sources, source), [source])
-        new = Snapshot(self._next(), layers, self.registry)
-        if check:
-            self._refuse(self._problems(new, strict=False))
-        self._put(new)
-        return new.given()
+
+        def with_it(now: Snapshot) -> Snapshot:
+            layers = now.layers._replace(environ=relevant(self._environ))
+            layers = layers.loaded(_joined(layers.sources, source), [source])
+            new = Snapshot(next(self._numbers), layers, self.registry)
+            if check:
+                self._refuse(self._problems(new, strict=False))
+            return new
+
+        self._change(with_it)
+        return self.snapshot.given()
 
     def _secrets(self) -> frozenset[str]:
         """The names that a config file may give secrets by: `password` for `db.password`."""

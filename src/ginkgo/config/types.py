@@ -148,6 +148,8 @@ def describe(wanted: Any) -> str:
         return str(wanted).replace("typing.", "")
     if isinstance(wanted, type) and issubclass(wanted, Enum):
         return _one_of([member.value for member in wanted])
+    if _is_path(wanted):
+        return "a path"
     name = type_name(wanted)
     if getattr(wanted, "__module__", "") == "datetime" and name in _EXAMPLES:
         return f"a {name} such as {_EXAMPLES[name]}"
