@@ -35,7 +35,7 @@ def start(options: argparse.Namespace) -> int:
         report = starting.start(
             options.target,
             name,
-            options.timeout,
+            start_timeout(options),
             kill_on_timeout=options.kill_on_timeout,
             progress=progress.tell,
         )
@@ -71,7 +71,7 @@ def restart(options: argparse.Namespace) -> int:
             options.target,
             name,
             stop_timeout=stopping.STOP_TIMEOUT,
-            start_timeout=options.timeout,
+            start_timeout=start_timeout(options),
             say=out.say,
             force=options.force,
             progress=progress.tell,
@@ -83,6 +83,12 @@ def restart(options: argparse.Namespace) -> int:
     progress.end()
     out.result(report, started(report["start"]))
     return 0
+
+
+def start_timeout(options: argparse.Namespace) -> float:
+    """Return how many seconds to wait for ready."""
+    timeout: float | None = options.timeout
+    return starting.START_TIMEOUT if timeout is None else timeout
 
 
 def started(report: dict[str, Any]) -> str:
@@ -108,12 +114,13 @@ def stopped(report: dict[str, Any]) -> list[str]:
 
 
 def show_output(failure: starting.StartFailed, out: Output) -> None:
-    """Print what the daemon had to say before it failed: its traceback, or its last lines."""
+    """Print what the daemon had to say: its traceback, or if it just died, its last lines."""
     if out.as_json or out.quiet:
         return
     outcome = failure.outcome
     text = outcome.traceback or "\n".join(outcome.output)
-    if text:
+    told = not outcome.traceback and str(failure) in text  # it is about to be printed anyway
+    if text and not told:
         print(escape_lines(text.rstrip("\n")), file=sys.stderr)
 
 

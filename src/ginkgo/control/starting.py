@@ -26,6 +26,10 @@ from .stopping import stop
 if TYPE_CHECKING:
     from ginkgo.process.launcher import Outcome
 
+START_TIMEOUT = 90.0
+"""Seconds to wait for ready, unless told otherwise: a daemon gives each of its services 30, and one
+that is blocked cannot even tell that its time is over."""
+
 Progress = Callable[[str], None]
 """Is told the name of each service that is being started."""
 
@@ -59,7 +63,7 @@ def start(
     Args:
         target: a config file or a dotted name.
         name: of the instance.
-        timeout: seconds to wait for it; None for as long as it gives its services itself.
+        timeout: seconds to wait for it; None for as long as it takes.
         command: how to start it, if not the usual way.
         kill_on_timeout: end it if it is not ready by then; else it goes on.
         progress: is told what is being started.
