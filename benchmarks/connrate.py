@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks.harness import (
-    Benchmark,
-    Column,
-    Contestant,
-    Figures,
-    Options,
-    Report,
-    compare,
-    ratio_goal,
-)
-from benchmarks.load import Load, measure
-from benchmarks.machine import ginkgo, python, running
+from benchmarks.echo import against_gevent
+from benchmarks.harness import Options, Report
+from benchmarks.load import Load
 
 
 def run(options: Options) -> list[Report]:
     """Measures connections a second, 50 at a time, each with one exchange of 64 bytes."""
-    load = Load("connrate", 50, 64, options.pick(1.5, 0.5), options.pick(0.3, 0.1))
-
-    def bare() -> Figures:
-        with running(python("gevent_echo.py")) as server:
-            return measure(load, server)
-
-    def ours() -> Figures:
-        with running(ginkgo("ginkgo_servers.Echo")) as server:
-            return measure(load, server)
-
-    benchmark = Benchmark(
-        "New connections: connect, send, receive, close; 50 at a time",
-        [Contestant("gevent", bare), Contestant("ginkgo", ours)],
-        [
-            Column("rate", "connections/s"),
-            Column("p50", "p50 us"),
-            Column("p99", "p99 us"),
-            Column("longest", "longest ms"),
-            Column("server_us", "server CPU us"),
-            Column("client_cpu", "client CPU"),
-            Column("errors", "failed"),
-        ],
-        reference="gevent",
-        goals=[ratio_goal("ginkgo", "gevent", "rate", at_least=0.97)],
-    )
-    return [compare(benchmark, options.rounds_of(15))]
+    load = Load("connrate", 50, 64, options.pick(0.8, 0.5), options.pick(0.2, 0.1))
+    title = "New connections: connect, send, receive, close; 50 at a time"
+    return [against_gevent(title, "connections/s", load, options)]

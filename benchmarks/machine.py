@@ -18,7 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import IO, Final
@@ -176,6 +176,40 @@ def running(argv: Sequence[str]) -> Iterator[Running]:
             yield server
         finally:
             server.end()
+
+
+class Lineup:
+    """Servers that stand side by side while the load goes from one to the other.
+
+    So that rounds can be short and many. A server that has nothing to do takes no CPU from the one
+    that is measured. Each is started when it is first wanted, and all are ended together.
+
+    Example::
+
+        with Lineup() as servers:
+            servers.get(python("gevent_echo.py")).port
+    """
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._servers: dict[tuple[str, ...], Running] = {}
+
+    def __enter__(self) -> Lineup:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.close()
+
+    def get(self, argv: Sequence[str]) -> Running:
+        """The server that this command starts.
+
+        Raises:
+            Unmeasured: it does not come up.
+        """
+        key = tuple(argv)
+        if key not in self._servers:
+            self._servers[key] = self._stack.enter_context(running(argv))
+        return self._servers[key]
 
 
 def python(script: str, *arguments: str) -> list[str]:
