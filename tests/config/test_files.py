@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -372,7 +373,7 @@ TOO_DEEP = "RecursionError: maximum recursion depth exceeded"
     ("text", "told"),
     [
         ("import sys\nsys.exit(3)\n", ":2: it called sys.exit(3)\n    sys.exit(3)"),
-        ("raise SystemExit\n", ":1: it called sys.exit(None)\n    raise SystemExit"),
+        ("raise SystemExit\n", ":1: it called sys.exit()\n    raise SystemExit"),
         (
             "raise KeyboardInterrupt\n",
             ":1: it raised KeyboardInterrupt\n    raise KeyboardInterrupt",
@@ -490,7 +491,7 @@ def test_a_file_that_is_being_written_is_read_again_until_it_rests(
         pauses.append(seconds)
 
     real = source._unmoved
-    monkeypatch.setattr(source.time, "sleep", finish)
+    monkeypatch.setattr(time, "sleep", finish)
     monkeypatch.setattr(source, "_unmoved", lambda *both: len(pauses) == 2 and real(*both))
     assert load(path).get("rate") == 1
     assert len(pauses) == 2

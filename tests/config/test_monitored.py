@@ -42,7 +42,7 @@ def test_it_acts_like_the_value() -> None:
         True,
     )
     assert (str(message), repr(message), list(message)) == ("Hello", "'Hello'", list("Hello"))
-    assert {message: 1}["Hello"] == 1
+    assert {"Hello": 1}[message] == 1
     assert (60.0 / rate, rate + 1, 1 - rate, rate // 7, -rate, abs(rate)) == (
         1,
         61,

@@ -119,6 +119,21 @@ def test_a_secret_comes_from_a_file_that_the_environment_names(tmp_path: Path) -
         assert Db.password == "new"
 
 
+def test_the_file_of_a_secret_may_be_gone_once_it_was_read(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(CANARY)
+    with Settings(environ={"GINKGO_S__PASSWORD_FILE": str(file)}) as config:
+        config.check()
+        file.unlink()
+        assert Db.password == CANARY
+        config.set("s.pin", 1)
+        config.load_options(["s.seen=x"])
+        assert Db.password == CANARY
+        with pytest.raises(ConfigProblems):
+            config.reload()
+        assert Db.password == CANARY
+
+
 def test_a_secret_comes_from_the_credentials_that_systemd_gives(tmp_path: Path) -> None:
     (tmp_path / "s.password").write_text(f"{CANARY}\r\n")
     (tmp_path / "s.pin").write_text("2\n")
@@ -149,6 +164,7 @@ def test_only_secrets_come_from_files(tmp_path: Path) -> None:
     [
         (lambda path: None, "s.password cannot be read: No such file or directory"),
         (os.mkdir, "s.password cannot be read: Is a directory"),
+        (os.mkfifo, "s.password is not a regular file"),
         (lambda path: path.write_bytes(b"\xff\xfe"), "s.password is not UTF-8 text"),
         (lambda path: path.write_bytes(b"x" * 70_000), "s.password is larger than 64 KiB"),
     ],

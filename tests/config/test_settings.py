@@ -456,6 +456,12 @@ def test_a_dict_is_a_value_and_where_settings_are_declared_below_it_a_group(
     write("db = {'host': 5}")
     with pytest.raises(ConfigError, match=r"db\.host must be text"):
         config.reload()
+    with pytest.raises(ConfigError, match=r"db\.host must be text"):
+        config.set("db", {"host": 5})
+    config.set("db", {"host": "b"})
+    assert (Db.host, Db.port) == ("b", 5)
+    config.set("db", {"host": "c"}, force=True)
+    assert Db.host == "c"
 
 
 def test_the_settings_of_a_process_are_there_from_the_start(shop_python: Any) -> None:

@@ -31,6 +31,14 @@ def bare(value: object, *, secret: bool = False) -> str:
     return shown
 
 
+def words(error: BaseException) -> str:
+    """Return what an exception says, or "" for one that says nothing, or cannot."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an application's own __str__ may raise anything
+        return ""
+
+
 def kind(value: object) -> str:
     """Return the name of the type of `value`."""
     return type(value).__name__

@@ -20,6 +20,7 @@ from types import CodeType, ModuleType
 from typing import Any, Literal, NamedTuple
 
 from ..core.errors import GinkgoError
+from .display import show, words
 from .guard import DeadlinePassed, Guard
 from .layers import Found, Source
 from .names import normalise
@@ -56,10 +57,11 @@ def load_module(name: str, deadline: float, secrets: Collection[str] = ()) -> So
 
     try:
         spec = importlib.util.find_spec(name)
-    except ModuleNotFoundError:
-        spec = None
     except Exception as error:
-        raise refuse(f"{type(error).__name__}: {error}", f"module {name}") from error
+        # The packages that it is in are imported. That one of them is missing is told below.
+        if not isinstance(error, ModuleNotFoundError) or not name.startswith(error.name or name):
+            raise refuse(f"{type(error).__name__}: {words(error)}", f"module {name}") from error
+        spec = None
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         raise refuse("there is no such Python module", f"module {name}")
     text = read(spec.origin, secrets)
@@ -107,7 +109,8 @@ def _execute(
             ) from None
         except SystemExit as error:
             place, _, excerpt = ran.where(error)
-            raise refuse(f"it called sys.exit({error.code!r}){excerpt}", place) from error
+            code_given = "" if error.code is None else show(error.code)
+            raise refuse(f"it called sys.exit({code_given}){excerpt}", place) from error
         except GinkgoError as error:  # raised on purpose, in words for a person
             place, *_ = ran.where(error)
             raise refuse(str(error), place, hint=error.hint) from error
@@ -166,8 +169,8 @@ class Ran(NamedTuple):
             elif line and not _of_python(file):
                 deepest = f"\n    raised in {file}:{at.tb_lineno}"
             at = at.tb_next
-        name = type(error).__name__
-        told = f"{name}: {error}" if str(error) else f"it raised {name}"
+        name, said = type(error).__name__, words(error)
+        told = f"{name}: {said}" if said else f"it raised {name}"
         if not line:
             return self.text.path, told, ""
         place = f"{self.text.path}:{line}"

@@ -14,6 +14,7 @@ Nothing here is ever changed: a new configuration is a new `Layers`.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -69,18 +70,19 @@ class Source(NamedTuple):
         Args:
             declared: the path is a declared setting's; then a dict, and a class, gives it too.
         """
-        found = self.values.get(path)
-        if found is not None or not declared:
-            return found
-        return self.classes.get(path) or self._inside_dict(path)
+        if not declared:
+            return self.values.get(path)
+        return self.classes.get(path) or _find(self.values, path)
 
-    def _inside_dict(self, path: str) -> Found | None:
-        """Return the item of a dict: `db = {"host": ...}` gives `db.host` where it is declared."""
-        for group in groups_above(path):
-            found = self.values.get(group)
-            if found is not None:
-                return _item(found, path.removeprefix(f"{group}.").split("."))
-        return None
+
+def _find(values: Mapping[str, Found], path: str) -> Found | None:
+    """Return the value of a declared setting: `db = {"host": ...}` gives `db.host`, too."""
+    if path in values or not values:
+        return values.get(path)
+    for group in groups_above(path):
+        if group in values:
+            return _item(values[group], path.removeprefix(f"{group}.").split("."))
+    return None
 
 
 def _item(found: Found, keys: list[str]) -> Found | None:
@@ -119,8 +121,9 @@ class Layers(NamedTuple):
 
     def find(self, path: str, *, secret: bool) -> Found | Problem | None:
         """Return what the uppermost layer gives a declared setting; None: nothing sets it."""
-        if path in self.forced:
-            return self.forced[path]
+        forced = _find(self.forced, path)
+        if forced is not None:
+            return forced
         if path in self.options:
             return Found(self.options[path], "--set", text=True)
         if secret and (kept := self._secret(path)) is not None:
@@ -128,7 +131,7 @@ class Layers(NamedTuple):
         name = environment_name(path)
         if name in self.environ:
             return Found(self.environ[name], f"environment {name}", text=True)
-        return self.plain.get(path) or self._in_sources(path, declared=True)
+        return _find(self.plain, path) or self._in_sources(path, declared=True)
 
     def find_undeclared(self, path: str) -> Found | None:
         """Return what sets a name that nobody has declared; the environment is not asked."""
@@ -204,13 +207,18 @@ def _read_secret(path: str, file: str, origin: str) -> Found | Problem:
     if file not in origin:
         origin = f"{origin} ({file})"
     try:
-        with open(file, "rb") as stream:
-            data = stream.read(LARGEST_SECRET + 1)
+        # Not blocking: a named pipe would be waited for, again at each reload.
+        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(fd, "rb") as stream:
+            regular = stat.S_ISREG(os.fstat(fd).st_mode)
+            data = stream.read(LARGEST_SECRET + 1) if regular else b""
         text = data.decode()
     except OSError as error:
         return Problem(path, f"{path} cannot be read: {error.strerror}", origin)
     except UnicodeDecodeError:
         return Problem(path, f"{path} is not UTF-8 text", origin)
+    if not regular:
+        return Problem(path, f"{path} is not a regular file", origin)
     if len(data) > LARGEST_SECRET:
         return Problem(path, f"{path} is larger than {LARGEST_SECRET // 1024} KiB", origin)
     return Found(text.removesuffix("\n").removesuffix("\r"), origin, text=True)

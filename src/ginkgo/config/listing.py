@@ -74,10 +74,9 @@ def declarations(snapshot: Snapshot) -> Iterator[Declaration]:
 
 def _declaration(setting: Setting[Any], snapshot: Snapshot) -> Declaration:
     secret = snapshot.secret(setting.path)
-    held = snapshot.held.get(setting.path)
-    resolved = held.effective if held else snapshot.resolve(setting)
-    wrong = isinstance(resolved, Problem)
-    value = None if isinstance(resolved, Problem) else resolved.value
+    looked = snapshot.look(setting)
+    wrong = isinstance(looked, Problem)
+    value = None if isinstance(looked, Problem) else looked.value
     try:
         wanted = type_name(setting.wanted)
     except Unreadable:
@@ -89,11 +88,11 @@ def _declaration(setting: Setting[Any], snapshot: Snapshot) -> Declaration:
         type=wanted,
         choices=setting.choices,
         secret=secret,
-        restart_required=setting.restart_required,
+        restart_required=snapshot.needs_restart(setting.path),
         monitored=setting.monitored,
         value=MASK if secret and value is not None else value,
-        origin=resolved.origin,
-        problem=str(resolved) if wrong else "",
+        origin=looked.origin,
+        problem=str(looked) if wrong else "",
         place=setting.place,
     )
 

@@ -38,7 +38,7 @@ class Registry:
         refs = self._declared.get(setting.path, [])
         alive = [ref for ref in refs if ref() is not None]
         # A new list, put in place at once: other threads may be reading the old one.
-        self._declared[setting.path] = [*alive, weakref.ref(setting)]
+        self._declared[setting.path] = [*alive, setting.ref]
 
     def paths(self, runs: Collection[object] = ()) -> list[str]:
         """Return the paths of all declared settings, sorted."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .display import MASK, show
+from .problems import Problem
 
 if TYPE_CHECKING:
     from .snapshot import Snapshot
@@ -81,8 +82,8 @@ def compare(old: Snapshot, new: Snapshot, warnings: tuple[str, ...]) -> ReloadRe
     changed, needs_restart = [], []
     for setting in new.declared():
         path, secret = setting.path, new.secret(setting.path)
-        known, after = old.peek(setting), new.entry(setting)
-        before = known.value if known else None
+        known, after = old.look(setting), new.entry(setting)
+        before = None if isinstance(known, Problem) else known.value
         if not same(before, after.value):
             changed.append(_change(path, before, after.value, after.origin, secret=secret))
         if path in new.held:

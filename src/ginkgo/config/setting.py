@@ -157,6 +157,7 @@ class Setting(_Anything, Generic[T]):
         self._held: object = _NOTHING
         self._wanted: Any = _NOTHING
         self._watches = Watches()
+        self.ref: weakref.ref[Setting[Any]] = weakref.ref(self)
         self._note_place(sys._getframe(1))
         self.settings.registry.add(self)
 

@@ -145,14 +145,12 @@ class Settings:
         """
         path = normalise(path)
         found = Found(value, "set()", text=parse)
+        runs = self.snapshot.layers.runs
+        # A dict may be a group: then it sets what is declared below it.
+        concerned = {p for p in self.registry.paths(runs) if f"{p}.".startswith(f"{path}.")}
         trial = Snapshot(0, Layers(forced={path: found}), self.registry)
-        self._refuse(
-            [
-                resolved
-                for setting in self.registry.at(path, self.snapshot.layers.runs)
-                if isinstance(resolved := trial.resolve(setting), Problem)
-            ]
-        )
+        looked = [trial.look(s) for p in sorted(concerned) for s in self.registry.at(p, runs)]
+        self._refuse([each for each in looked if isinstance(each, Problem)])
 
         def with_it(now: Snapshot) -> Snapshot:
             layers = now.layers
@@ -160,8 +158,8 @@ class Settings:
                 layers = layers._replace(forced={**layers.forced, path: found})
             else:
                 layers = layers._replace(plain={**layers.plain, path: found})
-            held = {name: each for name, each in now.held.items() if name != path}
-            return Snapshot(next(self._numbers), layers, self.registry, held)
+            held = {name: each for name, each in now.held.items() if name not in concerned}
+            return now.successor(next(self._numbers), layers, (path,), held)
 
         self._change(with_it)
 
@@ -225,7 +223,7 @@ class Settings:
 
         def with_them(now: Snapshot) -> Snapshot:
             layers = now.layers._replace(options={**now.layers.options, **given})
-            return Snapshot(next(self._numbers), layers, self.registry, now.held)
+            return now.successor(next(self._numbers), layers, given, now.held)
 
         self._change(with_them)
 
@@ -273,14 +271,15 @@ class Settings:
         layers = base.layers._replace(environ=relevant(self._environ)).loaded(sources, fresh)
         new = Snapshot(next(self._numbers), layers, self.registry)
         self._refuse(self._problems(new, strict=strict), hint=NOTHING_CHANGED)
-        return Snapshot(new.number, layers, self.registry, _hold(base, new), base.layers)
+        held = _hold(base, new)
+        return new.successor(new.number, layers, held, held, base.layers)
 
     def apply(self, snapshot: Snapshot) -> Snapshot:
         """Put a prepared snapshot into effect, by one assignment, and return the one before.
 
         What was set meanwhile is kept.
         """
-        return self._change(lambda now: _rebase(snapshot, now, self.registry))
+        return self._change(lambda now: _rebase(snapshot, now))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Put back what `apply()` returned."""
@@ -458,17 +457,13 @@ def _hold(base: Snapshot, new: Snapshot) -> dict[str, Held]:
     for setting in new.declared():
         if not new.needs_restart(setting.path):
             continue
-        effective, to_come = base.peek(setting), new.resolve(setting)
-        if (
-            effective is not None
-            and isinstance(to_come, Entry)
-            and not same(effective.value, to_come.value)
-        ):
+        effective, to_come = base.look(setting), new.entry(setting)
+        if isinstance(effective, Entry) and not same(effective.value, to_come.value):
             held[setting.path] = Held(effective, to_come)
     return held
 
 
-def _rebase(new: Snapshot, now: Snapshot, registry: Registry) -> Snapshot:
+def _rebase(new: Snapshot, now: Snapshot) -> Snapshot:
     """Return `new` with what was set since it was prepared."""
     base, layers = new.base, now.layers
     if base is None or base is layers:
@@ -477,5 +472,6 @@ def _rebase(new: Snapshot, now: Snapshot, registry: Registry) -> Snapshot:
     merged = new.layers._replace(
         plain={**new.layers.plain, **since}, options=layers.options, forced=layers.forced
     )
-    held = {path: each for path, each in new.held.items() if path not in since}
-    return Snapshot(new.number, merged, registry, held)
+    changed = {*since, *layers.options, *layers.forced}
+    held = {path: each for path, each in new.held.items() if path not in changed}
+    return new.successor(new.number, merged, changed, held)

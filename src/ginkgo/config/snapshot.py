@@ -9,13 +9,13 @@ A reader that holds a snapshot sees values that belong together, whatever is rel
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .display import bare, show
 from .layers import Found, Layers
-from .names import SERVICE, nearest, normalise
+from .names import SERVICE, groups_above, nearest, normalise
 from .problems import ConfigProblems, Problem
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Snapshot:
         self.base = base
         self._registry = registry
         # Filled when first asked for: a class may declare settings after the file was loaded.
-        self._entries: weakref.WeakKeyDictionary[Setting[Any], Entry] = weakref.WeakKeyDictionary()
+        self._entries: dict[weakref.ref[Setting[Any]], Entry] = {}
 
     def __repr__(self) -> str:
         return f"<Snapshot {self.number}>"
@@ -146,29 +146,53 @@ class Snapshot:
         Raises:
             ConfigError: something sets it to what it must not be.
         """
-        known = self._entries.get(setting)
+        entry = self.look(setting)
+        if isinstance(entry, Problem):
+            raise ConfigProblems([entry])
+        return entry
+
+    def look(self, setting: Setting[Any]) -> Entry | Problem:
+        """Return what `setting` is worth, or what is wrong with what sets it."""
+        known = self._entries.get(setting.ref)
         if known is not None:
             return known
         held = self.held.get(setting.path)
-        resolved = held.effective if held else self.resolve(setting)
+        resolved = held.effective if held else self._resolve(setting)
         if isinstance(resolved, Problem):
-            raise ConfigProblems([resolved])
-        return self._entries.setdefault(setting, resolved)
+            return resolved
+        return self._entries.setdefault(setting.ref, resolved)
 
-    def peek(self, setting: Setting[Any]) -> Entry | None:
-        """Return what `setting` is worth, or None if it cannot be told."""
-        try:
-            return self.entry(setting)
-        except ConfigProblems:
-            return None
+    def successor(
+        self,
+        number: int,
+        layers: Layers,
+        changed: Collection[str],
+        held: Mapping[str, Held] = MappingProxyType({}),
+        base: Layers | None = None,
+    ) -> Snapshot:
+        """Return a snapshot in which only some settings may be worth something else.
+
+        The others are not looked at again: the file that a secret came from may be gone.
+
+        Args:
+            changed: the paths that have to be looked at, with all that is below them.
+        """
+        new = Snapshot(number, layers, self._registry, held, base)
+        for ref, entry in list(self._entries.items()):
+            setting = ref()
+            if setting is None or setting.path in changed:
+                continue
+            if not any(group in changed for group in groups_above(setting.path)):
+                new._entries[ref] = entry
+        return new
 
     def needs_restart(self, path: str) -> bool:
         """Whether a new value of `path` takes effect only at a restart."""
         declared = self._registry.at(path, self.layers.runs)
         return any(setting.restart_required for setting in declared)
 
-    def resolve(self, setting: Setting[Any]) -> Entry | Problem:
-        """Return what the layers give `setting`, held or not, or what is wrong with that."""
+    def _resolve(self, setting: Setting[Any]) -> Entry | Problem:
+        """Return what the layers give `setting`, or what is wrong with that."""
         from .types import Mismatch, Unreadable, accept, parse
 
         path, secret = setting.path, self.secret(setting.path)

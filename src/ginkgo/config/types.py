@@ -14,6 +14,7 @@ an application with plain settings never does.
 
 from __future__ import annotations
 
+import sys
 import types
 import typing
 from collections.abc import Callable
@@ -112,13 +113,23 @@ def _annotation(setting: Setting[Any]) -> Any:
     if owner is None:
         return None
     try:
-        told = owner.__annotations__.get(setting.name)
+        told = _annotations(owner).get(setting.name)
         wanted = None if told is None else _evaluate(told, setting, owner)
     except (NameError, AttributeError, TypeError, SyntaxError) as error:
         raise Unreadable(f"{type(error).__name__}: {error}") from None
     while typing.get_origin(wanted) in wrappers:
         wanted = typing.get_args(wanted)[0]
     return None if wanted in wrappers else wanted
+
+
+def _annotations(owner: type) -> dict[str, Any]:
+    """Return the annotations of a class: text or types, as they were written."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        # Another attribute's annotation may name what is imported for checkers only (PEP 649).
+        return annotationlib.get_annotations(owner, format=annotationlib.Format.FORWARDREF)
+    return owner.__annotations__
 
 
 def _evaluate(told: Any, setting: Setting[Any], owner: type) -> Any:

@@ -22,9 +22,9 @@ def problems(snapshot: Snapshot, registry: Registry) -> list[Problem]:
     for path in registry.paths(runs):
         found += registry.conflicts(path, runs)
         for setting in registry.at(path, runs):
-            resolved = snapshot.resolve(setting)
-            if isinstance(resolved, Problem):
-                found.append(resolved)
+            looked = snapshot.look(setting)
+            if isinstance(looked, Problem):
+                found.append(looked)
     found += (problem for problem, sure in _strangers_in_options(snapshot, registry) if sure)
     return list(dict.fromkeys(found))  # two classes that declare one setting: said once
 
