@@ -97,7 +97,9 @@ def test_a_name_is_a_part_of_a_path(name: str):
         Service().name = name
 
 
-@pytest.mark.parametrize("thing", [None, object(), Service, 3], ids=repr)
+@pytest.mark.parametrize(
+    "thing", [None, object(), Service, 3], ids=str.split("None object class number")
+)
 def test_only_services_can_be_added(thing: object):
     with pytest.raises(UsageError, match="Service: add_service takes a service, not"):
         Service().add_service(thing)  # type: ignore[type-var]

@@ -250,6 +250,22 @@ async def test_serve_forever_raises_what_failed_the_service(world: World):
     assert root.state == "failed"
 
 
+@pytest.mark.fault(73)
+async def test_serve_forever_raises_what_the_stop_raised(world: World):
+    root = plant(world, "a(b,c)", b={"stop": fail}, c={"stop": fail})
+    serving = world.ask(root.serve_forever)
+    await done(root.wait("ready"))
+    world.soon(root.stop)
+    with pytest.raises(ExceptionGroup, match="stopping a"):
+        await serving.result()
+    root["b"].scripts.clear()
+    root["c"].scripts.clear()
+    serving = world.ask(root.serve_forever)
+    await done(root.wait("ready"))
+    await done(root.stop())
+    await serving.result()
+
+
 async def test_a_stop_during_the_start_ends_serve_forever_well(world: World):
     root = plant(world, "a(b)", b={"start": hang})
     serving = world.ask(root.serve_forever)

@@ -15,11 +15,12 @@ from ..core.errors import ConfigError
 BACKENDS = ("gevent",)
 
 
-def load(name: str) -> Backend:
+def load(name: str, visiting: bool = False) -> Backend:
     """The backend with that name, for the calling thread.
 
     Args:
         name: ``gevent``; the 0.6 way, ``ginkgo.async_.gevent``, is the same.
+        visiting: the thread asks about a tree, and does not mean to have it live here.
 
     Raises:
         ConfigError: there is no such backend.
@@ -29,7 +30,7 @@ def load(name: str) -> Backend:
         raise ConfigError(
             f"there is no backend {name!r}", hint=f"backend is one of: {', '.join(BACKENDS)}."
         )
-    backend: Backend = importlib.import_module(f"{__name__}.{short}").backend()
+    backend: Backend = importlib.import_module(f"{__name__}.{short}").backend(visiting)
     return backend
 
 

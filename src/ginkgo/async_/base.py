@@ -9,16 +9,43 @@ from __future__ import annotations
 
 import functools
 import time
+import weakref
 from _thread import TIMEOUT_MAX
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..core.errors import ApplicationFailed
 from . import native
 
 if TYPE_CHECKING:
+    from ..core.backend import Operation
     from ..core.service import Service
 
 T = TypeVar("T")
+
+
+class _Life:
+    """Something that a thread keeps for as long as it lives."""
+
+
+_local: Any = None
+
+
+def thread_life() -> weakref.ref[_Life]:
+    """A reference that is dead when the calling thread is."""
+    global _local
+    if _local is None:
+        _local = native.original("_thread", "_local")()
+    life = _local.life = getattr(_local, "life", None) or _Life()
+    return weakref.ref(life)
+
+
+def thread_has_ended(service: Service) -> ApplicationFailed:
+    """The error for who asks something of a tree whose thread is gone."""
+    return ApplicationFailed(
+        f"{service.path} lives in a thread that has ended",
+        hint="Let that thread wait in serve_forever().",
+    )
 
 
 class ThreadSignal:
@@ -52,6 +79,33 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
         return result
     work.close()
     raise RuntimeError(f"{work!r} suspended on a backend that blocks")
+
+
+class Visitor:
+    """What a thread asks a tree by that has not begun to live in any thread.
+
+    Nothing of such a tree runs: to stop or to reload it is no work, and what can be waited for is
+    that another thread starts it.
+    """
+
+    here = False
+
+    def drive(self, operation: Operation, work: Coroutine[Any, Any, T]) -> T:
+        return run_to_end(work)
+
+    background = drive
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return run_to_end(work)
+
+    def post(self, function: Callable[..., object], *args: object) -> None:
+        function(*args)
+
+    def signal(self) -> ThreadSignal:
+        return ThreadSignal()
+
+    async def wait(self, signal: ThreadSignal, timeout: float | None) -> bool:
+        return signal.wait(timeout)
 
 
 def repeating(

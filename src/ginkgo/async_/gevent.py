@@ -18,7 +18,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import gevent
 from gevent import getcurrent
@@ -27,10 +27,17 @@ from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 from gevent.queue import Queue
 
-from ..core.backend import Operation, Signal
+from ..core.backend import Backend, Operation, Signal
 from ..core.tasks import refuse_spawn, task_failed, task_name
-from . import native
-from .base import ThreadSignal, repeating, run_to_end
+from ..core.waiting import at_rest
+from .base import (
+    ThreadSignal,
+    Visitor,
+    repeating,
+    run_to_end,
+    thread_has_ended,
+    thread_life,
+)
 from .gevent_operations import OperationGreenlet
 
 if TYPE_CHECKING:
@@ -61,8 +68,14 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def backend() -> GeventBackend:
-    """The backend of the calling thread: each thread has a hub of its own."""
+def backend(visiting: bool = False) -> Backend:
+    """The backend of the calling thread: each thread has a hub of its own.
+
+    Args:
+        visiting: do not make a hub for a thread that has none; a :class:`~.base.Visitor` will do.
+    """
+    if visiting and get_hub_if_exists() is None:
+        return cast(Backend, Visitor())
     hub: Any = gevent.get_hub()
     mine: GeventBackend | None = getattr(hub, "ginkgo_backend", None)
     if mine is None:
@@ -132,6 +145,15 @@ class GeventBackend:
         self._wakeup = hub.loop.async_(ref=False)
         self._wakeup.start(self._run_posted)
         self._holding = 0
+        self._life = thread_life()
+
+    @property
+    def here(self) -> bool:
+        return get_hub_if_exists() is self._hub
+
+    @property
+    def alive(self) -> bool:
+        return self._life() is not None
 
     # -- operations ------------------------------------------------------------------------------
 
@@ -158,8 +180,14 @@ class GeventBackend:
     def background(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> None:
         self._begin(operation, work).let_go = True
 
-    def _begin(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> OperationGreenlet:
-        greenlet = operation.handle = OperationGreenlet(operation, work)
+    def _begin(
+        self,
+        operation: Operation,
+        work: Coroutine[Any, Any, Any],
+        released: Event | ThreadSignal | None = None,
+    ) -> OperationGreenlet:
+        greenlet = OperationGreenlet(operation, work, released or Event())
+        operation.handle = greenlet
         greenlet.start()
         return greenlet
 
@@ -202,15 +230,15 @@ class GeventBackend:
                 logger.exception("What was posted to the loop raised: %r", function)
 
     def _drive_from_thread(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> Any:
-        ended = native.lock()
-        ended.acquire()
-
-        def begin() -> None:
-            self._begin(operation, work).rawlink(lambda _: ended.release())
-
-        self.post(begin)
+        if operation.kind in ("stop", "reload") and at_rest(operation.service):
+            return run_to_end(work)  # the hub's thread may not come round any more
+        if not self.alive:
+            work.close()
+            raise thread_has_ended(operation.service)
+        released = ThreadSignal()
+        self.post(self._begin, operation, work, released)
         try:
-            ended.acquire()
+            released.wait(None)
         except BaseException:  # Ctrl+C in the main thread
             self.post(self._leave, operation)
             raise
@@ -219,18 +247,17 @@ class GeventBackend:
     def _in_hub(self, function: Callable[[], T]) -> T:
         """Call a function in the hub's thread, from another one, and return what it returns."""
         outcome: list[T | BaseException] = []
-        called = native.lock()
-        called.acquire()
+        called = ThreadSignal()
 
         def call() -> None:
             try:
                 outcome.append(function())
             except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
                 outcome.append(error)
-            called.release()
+            called.set()
 
         self.post(call)
-        called.acquire()
+        called.wait(None)
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
         return outcome[0]
@@ -296,6 +323,8 @@ class GeventBackend:
             refuse_spawn(service)  # it may have stopped since it was asked
             return self.spawn(service, *what)
 
+        if not self.alive:
+            raise thread_has_ended(service)
         return self._in_hub(spawn)
 
     def every(

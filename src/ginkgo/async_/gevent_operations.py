@@ -25,7 +25,6 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import gevent
-from gevent.event import Event
 from greenlet import greenlet
 
 from ..core.backend import Expired, Interruption, Operation
@@ -73,17 +72,18 @@ class OperationGreenlet(_Greenlet):
     """Carries one operation out.
 
     Attributes:
-        released: set when the caller may go on.
+        released: an event, set when the caller may go on; at the very end of the operation, and
+            not by a link of gevent's: the hub might have had its last turn.
         let_go: nobody waits for the operation (any more).
         raised: what it raised.
         result: what it returned.
     """
 
-    def __init__(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, operation: Operation, work: Coroutine[Any, Any, Any], released: Any) -> None:
         super().__init__()
         self.operation = operation
         self.work = work
-        self.released = Event()
+        self.released = released
         self.let_go = False
         self.raised: BaseException | None = None
         self.result: Any = None

@@ -42,6 +42,14 @@ class Backend(Protocol):
 
     name: str
 
+    @property
+    def here(self) -> bool:
+        """Whether the calling thread is the one in which the backend's trees live."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether that thread has not ended."""
+
     def drive(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> Any:
         """Carry an operation out for a caller, who waits for it (on asyncio: may await it).
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .service import Service
 
 
-def _no_backend(name: str) -> Backend:
+def _no_backend(name: str, visiting: bool = False) -> Backend:
     raise RuntimeError(f"no backend can be loaded ({name}): the ginkgo package is not wired up")
 
 
@@ -28,7 +28,7 @@ class Context:
             ready, unless its class or instance says otherwise.
         stop_timeout: seconds that a service's tasks and its `do_stop` may take, likewise.
         backend: the name of the backend of a tree whose root does not choose one.
-        load_backend: gives the backend with a name; set by `ginkgo.async_`.
+        load_backend: gives the backend with a name, for the calling thread; set by `ginkgo.async_`.
         serving: wraps `Service.serve_forever`, so that signals stop it; set by `ginkgo`.
     """
 
@@ -37,7 +37,7 @@ class Context:
         self.start_timeout = 30.0
         self.stop_timeout = 10.0
         self.backend = "gevent"
-        self.load_backend: Callable[[str], Backend] = _no_backend
+        self.load_backend: Callable[..., Backend] = _no_backend
         self.serving: Callable[[Service], AbstractContextManager[object]] = nullcontext
 
 

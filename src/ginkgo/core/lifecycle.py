@@ -19,7 +19,7 @@ All of this runs in one thread's turn: between two awaits nobody else touches th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .backend import Expired, Interruption, Operation
@@ -36,7 +36,7 @@ from .failure import (
 )
 from .state import FAILED, READY, STARTING, move, notify
 from .tasks import end_tasks, log_failure
-from .waiting import over, settled, settled_state, until, until_reached
+from .waiting import at_rest, over, settled, settled_state, until, until_reached
 
 if TYPE_CHECKING:
     from .service import Service
@@ -203,10 +203,8 @@ async def stop(operation: Operation, service: Service, errors: list[BaseExceptio
         await settled(operation, service)
     if service._state == READY:
         await _bring_down(operation, service, errors, "stopped")
-    elif service._children or service._tasks:
+    elif not at_rest(service):
         await _sweep(operation, service, errors)
-    else:
-        move(service, "stopped")
 
 
 async def _sweep(operation: Operation, service: Service, errors: list[BaseException]) -> None:
@@ -280,11 +278,15 @@ def _collect(
 
 
 def raise_collected(operation: Operation, what: str, errors: list[BaseException]) -> None:
-    """Raise what was collected: the error itself, or a group where there are several."""
+    """Raise what was collected, if anything was; it is in the log already."""
     if errors:
-        error = errors[0] if len(errors) == 1 else BaseExceptionGroup(what, errors)
-        operation.logged = error
-        raise error
+        operation.logged = together(what, errors)
+        raise operation.logged
+
+
+def together(what: str, errors: Sequence[BaseException]) -> BaseException:
+    """The one error, or a group of several."""
+    return errors[0] if len(errors) == 1 else BaseExceptionGroup(what, errors)
 
 
 # -- restart and reload --------------------------------------------------------------------------

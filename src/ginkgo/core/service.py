@@ -33,6 +33,7 @@ from .errors import UsageError
 from .failure import Abandoned, Failure
 from .state import READY, STARTING, STATES, State, notify
 from .tasks import refuse_spawn
+from .waiting import at_rest
 
 if TYPE_CHECKING:
     from .state import State as _State
@@ -167,6 +168,8 @@ class Service:
             self._children = []
         self._children.append(child)
         child.parent = self
+        if child._backend is not None and self.root._backend is None:
+            self.root._backend = child._backend
 
     def _disown(self, child: Service) -> None:
         if child.parent is self and isinstance(self._children, list):
@@ -237,7 +240,7 @@ class Service:
             StartTimeout: a service was not ready within its `start_timeout`.
             Abandoned: the service was stopped meanwhile.
         """
-        operation = Operation(self.backend_in_use, self, "start")
+        operation = Operation(self._backend_to_start, self, "start")
         return operation.backend.drive(operation, lifecycle.start(operation, self))
 
     def stop(self) -> Any:
@@ -280,7 +283,7 @@ class Service:
 
     def restart(self) -> Any:
         """Stop this service if it runs, and start it."""
-        operation = Operation(self.backend_in_use, self, "restart")
+        operation = Operation(self._backend_to_start, self, "restart")
         return operation.backend.drive(operation, lifecycle.restart(operation, self))
 
     def set_ready(self) -> None:
@@ -321,11 +324,11 @@ class Service:
         SIGTERM and Ctrl+C stop it in order, where nobody else handles them.
 
         Raises:
-            Exception: what made the start or the service fail.
+            Exception: what made the start, the service or its stop fail.
             SystemExit: a task raised it.
         """
+        backend = self._backend_to_start
         with context.serving(self):
-            backend = self.backend_in_use
             try:
                 if self._state != READY:
                     self.start()
@@ -339,6 +342,8 @@ class Service:
             raise self._ending
         if self.failure is not None:
             raise self.failure.error
+        if self.stop_errors:
+            raise lifecycle.together(f"stopping {self.path}", self.stop_errors)
 
     def end_with(self, ending: BaseException) -> None:
         """Stop the tree in order because a task raised `ending`, SystemExit or KeyboardInterrupt.
@@ -393,28 +398,40 @@ class Service:
         """The async primitives of this service's backend: ``sleep``, ``event``, ``queue``..."""
         primitives = self.__dict__.get("_primitives")
         if primitives is None:
-            primitives = self.__dict__["_primitives"] = self.backend_to_ask.primitives(self)
+            backend = self._backend or self.root._backend or self._load_backend()
+            primitives = self.__dict__["_primitives"] = backend.primitives(self)
         return primitives
 
     @property
     def backend_in_use(self) -> Backend:
         """The backend that drives this service: one for a tree.
 
-        It is that of the thread which first starts the tree, or spawns in it: there the tree lives.
+        It is that of the thread which starts the tree, or spawns in it: there the tree lives, until
+        it is at rest and started by a thread with a loop of its own, or when that thread is gone.
         """
         backend = self._backend
         if backend is None:
             if self.parent is not None:
                 return self.parent.backend_in_use
-            backend = self._backend = self.backend_to_ask
+            backend = self._backend = self._load_backend()
         return backend
 
     @property
     def backend_to_ask(self) -> Backend:
         """The same, for what does not make a tree live in the caller's thread: stop, wait..."""
-        root = self.root
-        backend = self._backend or root._backend
-        return backend or context.load_backend(root.backend or context.backend)
+        return self._backend or self.root._backend or self._load_backend(visiting=True)
+
+    @property
+    def _backend_to_start(self) -> Backend:
+        backend = self.backend_in_use
+        if not backend.here and at_rest(self.root):
+            mine = self._load_backend(visiting=backend.alive)
+            if mine.here:
+                self.root._backend = self._backend = backend = mine
+        return backend
+
+    def _load_backend(self, visiting: bool = False) -> Backend:
+        return context.load_backend(self.root.backend or context.backend, visiting)
 
     def _overrides(self, hook: str) -> bool:
         """Whether the class (or the instance) says something in `hook`: no call for nothing."""

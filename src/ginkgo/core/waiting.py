@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .backend import Backend, Operation
-from .state import FAILED, READY, STARTING, STOPPED
+from .state import FAILED, INIT, READY, STARTING, STOPPED
 
 if TYPE_CHECKING:
     from .service import Service
@@ -29,6 +29,16 @@ async def until(
         return passed
 
     return await until_reached(backend, service, reached, timeout)
+
+
+def at_rest(service: Service) -> bool:
+    """Whether nothing of `service` and those below it runs, or is under way."""
+    return (
+        service._state in (INIT, STOPPED)
+        and service._operation is None
+        and not service._tasks
+        and all(map(at_rest, service._children))
+    )
 
 
 async def over(backend: Backend, service: Service) -> None:
