@@ -24,11 +24,11 @@ GROWTH = 1.3
 
 def run(options: Options) -> list[Report]:
     """Measures microseconds and KiB a service, in a tree of one root and its children."""
-    large = options.pick(10_000, 2_000)
+    large = options.pick(10_000, 1_000)
 
     def contestant(name: str) -> Contestant:
         def measure() -> Figures:
-            small_tree = figures_of(f"{name}_tree.py", "100", "50")
+            small_tree = figures_of(f"{name}_tree.py", "100", options.pick("50", "10"))
             large_tree = figures_of(f"{name}_tree.py", str(large), "3")
             return {
                 "us": large_tree["us"],

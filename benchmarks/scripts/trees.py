@@ -16,7 +16,6 @@ import sys
 import time
 import tracemalloc
 from dataclasses import dataclass, field
-from statistics import median
 
 
 @dataclass
@@ -68,14 +67,14 @@ class Stopwatch:
         tracemalloc.start()
 
     def tell(self) -> None:
-        """Prints the figures, for each service."""
+        """Prints the figures of the fastest tree, for each service: what disturbs only adds."""
         del self.starts[self._timed :], self.stops[self._timed :]
         per_service = 1e6 / self.size
         both = [start + stop for start, stop in zip(self.starts, self.stops, strict=True)]
         figures = {
-            "us": median(both) * per_service,
-            "start_us": median(self.starts) * per_service,
-            "stop_us": median(self.stops) * per_service,
+            "us": min(both) * per_service,
+            "start_us": min(self.starts) * per_service,
+            "stop_us": min(self.stops) * per_service,
             "resident": self.resident,
             "heap": self.heap,
         }
