@@ -66,7 +66,7 @@ class Builtin:
 
 def test_the_list_is_printed_as_the_manual_shows_it(alone: Settings) -> None:
     builtin = Builtin()
-    assert format_settings(alone, width=100) == SEED
+    assert format_settings(alone, width=90) == SEED
     del builtin
 
 
@@ -84,32 +84,32 @@ def test_values_that_are_not_the_default_are_told_with_their_origin(
     alone.load_options(["rate=181"])
     assert format_settings(alone, width=200) == (
         "config settings:\n"
-        "  db.password   The password [****]\n"
-        f"                now ****, from {path}:5\n"
-        "  message       Message to print [Hello]\n"
-        f"                now 'Hello', from {path}:2\n"
-        "  rate          Rate at which to emit message [60]\n"
-        "                now 181, from --set\n"
-        "  wrong         [1]\n"
-        f"                now refused: {path}:3: wrong must be a whole number (int), not 'x' (str)"
+        "  db.password  The password [****]\n"
+        f"              now ****, from {path}:5\n"
+        "  message     Message to print [Hello]\n"
+        f"              now 'Hello', from {path}:2\n"
+        "  rate        Rate at which to emit message [60]\n"
+        "              now 181, from --set\n"
+        "  wrong       [1]\n"
+        f"              now refused: {path}:3: wrong must be a whole number (int), not 'x' (str)"
     )
     del Has
 
 
-def test_long_names_and_long_helps_are_folded(alone: Settings) -> None:
+def test_a_long_name_pushes_its_help_aside_and_a_long_help_is_folded(alone: Settings) -> None:
     class Has:
-        x = Setting("a.name.that.is.much.longer.than.others", default="", help="word " * 30)
+        x = Setting("a.name.that.is.long", default="", help="word " * 20 + "\nanother line")
         y = Setting("b", default=1, choices=(1, 2), help="Which")
 
-    assert format_settings(alone, width=80) == (
+    assert format_settings(alone, width=60) == (
         "config settings:\n"
-        "  a.name.that.is.much.longer.than.others\n"
-        + f"{'':30}{'word ' * 9}word\n"
-        * 3
-        + f"{'':30}['']\n"
-        f"  {'b':28}Which [1]\n"
-        f"{'':30}One of: 1, 2"
+        "  a.name.that.is.long  word word word word word word word\n"
+        "              word word word word word word word word word\n"
+        "              word word word word another line ['']\n"
+        "  b           Which [1]\n"
+        "              One of: 1, 2"
     )
+    assert all(len(line) <= 42 for line in format_settings(alone, width=5).splitlines())
     del Has
 
 

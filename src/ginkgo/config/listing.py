@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .snapshot import Snapshot
 
-# Where the seed's help texts begin; a longer name pushes them to the right, up to the limit, and
-# one that is longer still has a line of its own.
+# Where the help texts of 0.6 begin, after the margin of two; a longer name pushes its own aside.
 COLUMN = 12
-WIDEST = 28
-GAP = 3
+
+# In a window that is narrower than this, lines are as long all the same.
+NARROWEST = 40
 
 # Without a terminal: wide enough for the seed's longest line.
-WIDTH = 88
+WIDTH = 90
 
 
 class Declaration(NamedTuple):
@@ -107,38 +107,43 @@ def format_settings(settings: Settings, *, width: int | None = None, values: boo
     import shutil
     import textwrap
 
-    every = list(declarations(settings.snapshot))
     if width is None:
         width = shutil.get_terminal_size((WIDTH, 24)).columns
-    longest = max((len(each.path) for each in every), default=0)
-    column = min(max(COLUMN, longest + GAP), WIDEST)
-    wrapper = textwrap.TextWrapper(max(width - column - 2, 30), break_long_words=False)
     lines = ["config settings:"]
-    for each in every:
-        told = [part for line in _told(each, values=values) for part in wrapper.wrap(line)]
-        if len(each.path) + 1 < column:
-            told[0] = f"{each.path:<{column}}{told[0]}"
-        else:
-            told.insert(0, each.path)
-        lines.append(f"  {told[0]}")
-        lines += [" " * (column + 2) + line for line in told[1:]]
-    return "\n".join(lines)
+    for each in declarations(settings.snapshot):
+        name = f"  {each.path:<{COLUMN}}" if len(each.path) < COLUMN - 1 else f"  {each.path}  "
+        for paragraph in _told(each, values=values):
+            # Lines that an author has broken stay so where they fit, and are one paragraph if not.
+            margin = " " * (COLUMN + 2)
+            told = [f"{margin}{line}" for line in paragraph]
+            told[0] = f"{name}{paragraph[0]}"
+            if any(len(line) > width for line in told):
+                told = textwrap.wrap(
+                    " ".join(paragraph),
+                    max(width, NARROWEST),
+                    initial_indent=name,
+                    subsequent_indent=margin,
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+            lines += told
+            name = margin
+    return "\n".join(line.rstrip() for line in lines)
 
 
-def _told(each: Declaration, *, values: bool) -> Iterator[str]:
-    """Yield the paragraphs that are printed beside the name."""
+def _told(each: Declaration, *, values: bool) -> Iterator[list[str]]:
+    """Yield the paragraphs that are printed beside the name, each in lines."""
     default = each.default if each.secret else bare(each.default)
     *first, last = (each.help or "").splitlines() or [""]
-    yield from first
-    yield f"{last} [{default}]".lstrip()
+    yield [*first, f"{last} [{default}]".lstrip()]
     if each.choices is not None:
         choices = [bare(choice) for choice in each.choices]
         if not all(choice in each.help for choice in choices):
-            yield f"One of: {', '.join(choices)}"
+            yield [f"One of: {', '.join(choices)}"]
     if not values:
         return
     if each.problem:
-        yield f"now refused: {each.problem}"
+        yield [f"now refused: {each.problem}"]
     elif each.origin != DEFAULT:
         value = each.value if each.secret else show(each.value)
-        yield f"now {value}, from {each.origin}"
+        yield [f"now {value}, from {each.origin}"]
