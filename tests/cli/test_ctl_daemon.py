@@ -327,6 +327,25 @@ def test_reload_tells_of_a_service_that_could_not(daemon: Daemon) -> None:
     assert "ValueError: not now" in run.stderr
 
 
+@pytest.mark.fault(107)
+def test_a_stop_wins_over_a_reload(daemon: Daemon, shop: Workshop) -> None:
+    daemon.write(
+        APP
+        + """
+        def do_reload(self):
+            print("reloading")
+            self.async_.sleep(1000)
+"""
+    )
+    daemon.ctl("start")
+    reload = shop.begin("ginkgoctl", "app.conf.py", "reload")
+    daemon.says("reloading")
+    run = daemon.ctl("stop", "--json")
+    assert json.loads(run.stdout)["outcome"] == "stopped"
+    reload.ends()
+    assert "Traceback" not in reload.output
+
+
 # -- the control socket of a real daemon
 
 
@@ -343,7 +362,7 @@ def test_the_socket_of_a_daemon_comes_again(daemon: Daemon, shop: Workshop) -> N
 def test_who_asked_for_what_is_in_the_log(daemon: Daemon) -> None:
     daemon.ctl("start")
     daemon.ctl("reload")
-    daemon.says(f"/api/v1/reload asked for by uid {os.geteuid()} (pid ")
+    daemon.says(f"INFO audit: /api/v1/reload asked for by uid {os.geteuid()} (pid ")
 
 
 @pytest.mark.fault(110)

@@ -128,9 +128,10 @@ def test_another_user_is_refused_even_where_the_door_was_opened(served: Served) 
 
 
 def test_who_asked_for_what_is_told(served: Served) -> None:
+    comm = Path("/proc/self/comm").read_text().strip()
     served.json("POST /api/v1/stop")
     assert served.audits == [
-        f"/api/v1/stop asked for by uid {os.geteuid()} (pid {os.getpid()})",
+        f"/api/v1/stop asked for by uid {os.geteuid()} (pid {os.getpid()}, {comm})",
     ]
 
 
@@ -408,6 +409,23 @@ def test_a_forked_child_lets_go_of_everything(served: Served) -> None:
         assert os.path.exists(served.path)
         assert client.json("GET /api/v1/status")[0] == 200
     assert served.json("GET /api/v1/status")[0] == 200
+
+
+@pytest.mark.fault(39)
+def test_many_requests_leave_nothing_behind(served: Served) -> None:
+    def used() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+
+    for _ in range(10):
+        served.json("GET /api/v1/status")
+    eventually(lambda: not served.server._connections)
+    before = used()
+    for _ in range(500):
+        served.json("GET /api/v1/status")
+    eventually(lambda: not served.server._connections)
+    assert used() == before
+    assert not served.server._settled
+    assert not served.server._loop._timers
 
 
 # -- while the application is blocked or worse

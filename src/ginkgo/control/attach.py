@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from . import audit
 from .instance import Instance
 from .server import ControlServer
 
 if TYPE_CHECKING:
     from ginkgo.core.service import Service
-
-logger = logging.getLogger(__name__)
 
 
 class Attachable(Instance, Protocol):
@@ -29,13 +28,11 @@ def attach(running: Attachable) -> ControlServer:
         SystemFailure: the process is out of descriptors or threads.
     """
 
-    # Logging takes locks of the application's world: it is done in the application's loop.
-    def report(text: str) -> None:
-        running.root.backend_in_use.post(logger.warning, "%s", text)
+    def post(function: Callable[[str], None]) -> Callable[[str], None]:
+        return lambda text: running.root.backend_in_use.post(function, text)
 
-    def audit(text: str) -> None:
-        running.root.backend_in_use.post(logger.info, "%s", text)
-
-    server = ControlServer(running.folder_fd, running, report=report, audit=audit)
+    server = ControlServer(
+        running.folder_fd, running, report=post(audit.report), audit=post(audit.audit)
+    )
     server.start()
     return server

@@ -25,9 +25,10 @@ class Peer(NamedTuple):
     pid: int
     uid: int
     gid: int
+    name: str = "?"  # of the program; its own word, where pid, uid and gid are the kernel's
 
     def __str__(self) -> str:
-        return f"uid {self.uid} (pid {self.pid})"
+        return f"uid {self.uid} (pid {self.pid}, {self.name})"
 
 
 class Request(NamedTuple):

@@ -200,7 +200,7 @@ class ControlServer:
 
     def _admit(self, sock: socket.socket) -> None:
         now = time.monotonic()
-        peer = Peer(*_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)))
+        peer = peer_of(sock)
         while len(self._connections) >= self._limits.connections:
             self._make_room(now)
         connection = Connection(sock, peer, self._limits, self._on_request, now)
@@ -366,6 +366,17 @@ class ControlServer:
         self._file.disown()
         self._loop.close_in_child()
         self._owned.close()
+
+
+def peer_of(sock: socket.socket) -> Peer:
+    """Return who is at the other end of a unix socket, as the kernel noted it at its connect."""
+    pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            name = file.read().decode("utf-8", "backslashreplace").rstrip("\n")
+    except OSError:
+        name = "?"  # gone already, or of another pid namespace
+    return Peer(pid, uid, gid, name)
 
 
 _servers: weakref.WeakSet[ControlServer] = weakref.WeakSet()
