@@ -79,6 +79,11 @@ def test_a_server_without_a_handler_is_refused():
         StreamServer(":7000")
 
 
+def test_a_server_that_may_take_nothing_in_is_refused():
+    with pytest.raises(ConfigError, match="may take nothing in"):
+        StreamServer(":7000", echo, max_connections=0)
+
+
 def test_a_server_at_no_address_is_refused():
     with pytest.raises(AddressError, match="has no port"):
         StreamServer("localhost", echo)
@@ -121,6 +126,19 @@ def test_a_socket_that_listens_already_can_be_given(run: Any, connect: Any):
             run(server)
             assert asks(connect(server)) == b"hello"
             server.stop()
+
+
+def test_a_stop_leaves_those_who_wait_at_a_given_socket_to_whoever_has_given_it(run: Any):
+    with socket.create_server(LOCAL) as given:
+        server = StreamServer(given, echo)
+        run(server)
+        with socket.create_connection(given.getsockname()) as client:
+            client.sendall(b"hello")
+            server.stop()
+            assert server.accepted == 0
+            accepted, _ = given.accept()
+            assert accepted.recv(10) == b"hello"
+            accepted.close()
 
 
 def test_an_answer_in_two_pieces_does_not_wait_for_an_acknowledgement(run: Any, connect: Any):
@@ -334,7 +352,7 @@ def test_a_handler_may_stop_its_own_tree(run: Any, connect: Any):
 
 
 def test_no_more_connections_are_taken_in_than_allowed(run: Any, connect: Any):
-    server = run(StreamServer(LOCAL, echo, max_active=2))
+    server = run(StreamServer(LOCAL, echo, max_connections=2))
     first, second, third = connect(server), connect(server), connect(server)
     assert asks(first) == asks(second) == b"hello"
     third.sendall(b"hello")

@@ -117,9 +117,9 @@ def test_200_requests_under_way_are_all_answered(run: Any, connect: Any):
 
 
 @pytest.mark.fault(78)
-@pytest.mark.parametrize("max_active", [None, 7])
-def test_60_clients_in_the_queue_are_all_answered(run: Any, max_active: int | None):
-    server = run(StreamServer(LOCAL, echo, max_active=max_active))
+@pytest.mark.parametrize("max_connections", [None, 7])
+def test_60_clients_in_the_queue_are_all_answered(run: Any, max_connections: int | None):
+    server = run(StreamServer(LOCAL, echo, max_connections=max_connections))
     with ExitStack() as stack:
         clients = []
         for number in range(60):  # nobody takes them in: the loop has no turn

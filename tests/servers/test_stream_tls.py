@@ -207,6 +207,19 @@ def test_a_reload_takes_the_new_certificate_for_new_connections(
         assert old.recv(100) == b"still here"
 
 
+def test_a_key_that_only_root_can_read_is_read_when_the_server_is_bound(
+    run: Any, authority: Authority, trusting: ssl.SSLContext
+):
+    certfile, keyfile = authority.issue("localhost")
+    server = StreamServer(LOCAL, echo, certfile=certfile, keyfile=keyfile)
+    server.bind()
+    os.unlink(keyfile)  # as if the privileges were given up now
+    run(server)
+    with secured(server, trusting) as client:
+        client.sendall(b"hello")
+        assert client.recv(10) == b"hello"
+
+
 def test_the_handler_gets_a_tls_socket(run: Any, authority: Authority, trusting: ssl.SSLContext):
     got: list[Any] = []
     certfile, keyfile = authority.issue("localhost")

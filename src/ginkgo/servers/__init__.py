@@ -2,14 +2,21 @@
 
 ::
 
-    addresses   what may be written for an address, and how it is printed
-    listen      from an address to a listening socket, or to an error that says who has the port
-    ports       which process holds a port
-    tls         from certificate files to a context with today's defaults
-    retry       how long to wait between two attempts
-    seldom      a log line that may not come too often
+    addresses       what may be written for an address, and how it is printed
+    listen          from an address to a listening socket, or to an error that says who has it
+    ports           which process holds a port
+    tls             from certificate files to a context with today's defaults
+    http_fields     the header of an HTTP request, read strictly
+    retry           how long to wait between two attempts
+    seldom          a log line that may not come too often
 
-    gevent_*    the servers and clients of the gevent backend; `ginkgo.async_.gevent` shows them
+    server          on gevent: what all servers have in common: bind, take in, drain, cut
+    stream          the server of streams      connection, tls_connection: what its handler gets
+    datagram        the server of datagrams
+    wsgi            the web server
+    client          the client that keeps its connection
+    wrapper         any server of gevent's     backdoor: a prompt inside the process
 
-Nothing is imported from here: a backend's module takes what it needs, when it is needed.
+Those of gevent are shown to users by :mod:`ginkgo.async_.gevent`. Nothing is imported from here: a
+backend's module takes what it needs, when it is needed.
 """

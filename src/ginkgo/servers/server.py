@@ -89,7 +89,7 @@ class Server(Service):
 
     Raises:
         AddressError: that is no address.
-        ConfigError: nobody handles what comes in.
+        ConfigError: nobody handles what comes in, or nothing may come in.
     """
 
     backend = "gevent"
@@ -119,6 +119,8 @@ class Server(Service):
                 f"{type(self).__name__} at {self._address} has no handler",
                 hint="Give it a function, or let the subclass have a method `handle`.",
             )
+        if max_active is not None and max_active < 1:
+            raise ConfigError(f"{type(self).__name__} at {self._address} may take nothing in")
         self.max_active = max_active
         self.drain_timeout = drain_timeout
         self.mode = mode
@@ -331,8 +333,8 @@ class Server(Service):
                 watcher.stop()
                 watcher.close()
             self._watcher = self._timer = None
-        if self._listener is None:
-            return
+        if self._listener is None or self._given is not None:
+            return  # a given socket goes on listening, for whoever has given it
         self._listener.withdraw()
         try:
             for _ in range(BACKLOG):  # new ones may still come: there is an end to it

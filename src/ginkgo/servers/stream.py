@@ -49,7 +49,7 @@ class StreamServer(Server):
         handle: called with the socket (:class:`~ginkgo.servers.connection.Connection`) and the
             peer's address; None when the subclass has a method `handle`.
         backlog: how many connections the kernel may queue.
-        max_active: how many connections there may be at a time; None for no limit.
+        max_connections: how many connections there may be at a time; None for no limit.
         certfile, keyfile: PEM files; with them the server speaks TLS. Read at :meth:`bind`, and
             again at a reload, if they have changed.
         ssl_context: a context of your own, instead of the files.
@@ -76,7 +76,7 @@ class StreamServer(Server):
         handle: Callable[..., object] | None = None,
         *,
         backlog: int = BACKLOG,
-        max_active: int | None = None,
+        max_connections: int | None = None,
         certfile: str | os.PathLike[str] | None = None,
         keyfile: str | os.PathLike[str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -85,7 +85,7 @@ class StreamServer(Server):
         mode: int = 0o600,
     ) -> None:
         super().__init__(
-            address, handle, max_active=max_active, drain_timeout=drain_timeout, mode=mode
+            address, handle, max_active=max_connections, drain_timeout=drain_timeout, mode=mode
         )
         self.backlog = backlog
         self.handshake_timeout = handshake_timeout
@@ -93,7 +93,8 @@ class StreamServer(Server):
         self._certificate = Certificate(certfile, keyfile, ssl_context)
 
     def bind(self) -> None:
-        self._certificate.load()
+        if self._listener is None:
+            self._certificate.reload()
         super().bind()
 
     def do_reload(self) -> Any:

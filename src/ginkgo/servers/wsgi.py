@@ -52,8 +52,8 @@ class WSGIServer(StreamServer):
         access_log: write a line for each request to the logger ``ginkgo.servers.wsgi.access``.
         environ: what to add to each request's `environ`.
         handler_class: a subclass of gevent's ``pywsgi.WSGIHandler``, for WebSockets for example.
-        backlog, max_active, certfile, keyfile, ssl_context, handshake_timeout, drain_timeout, mode:
-            as for :class:`~ginkgo.servers.stream.StreamServer`.
+        backlog, max_connections, certfile, keyfile, ssl_context, handshake_timeout, drain_timeout,
+            mode: as for :class:`~ginkgo.servers.stream.StreamServer`.
 
     Attributes:
         requests: requests that were answered.
@@ -74,7 +74,7 @@ class WSGIServer(StreamServer):
         environ: Mapping[str, Any] | None = None,
         handler_class: type[pywsgi.WSGIHandler] | None = None,
         backlog: int = BACKLOG,
-        max_active: int | None = None,
+        max_connections: int | None = None,
         certfile: str | os.PathLike[str] | None = None,
         keyfile: str | os.PathLike[str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -85,7 +85,7 @@ class WSGIServer(StreamServer):
         super().__init__(
             address,
             backlog=backlog,
-            max_active=max_active,
+            max_connections=max_connections,
             certfile=certfile,
             keyfile=keyfile,
             ssl_context=ssl_context,
