@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import gc
 import inspect
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tests.dialects import WORLDS, World
 from tests.leaks import nothing_left_behind
 from tests.workshop import Workshop, become_subreaper, workshop
+
+# CI and everybody else run the same examples; HYPOTHESIS_PROFILE=search looks for new ones.
+settings.register_profile("fixed", deadline=None, derandomize=True, max_examples=60)
+settings.register_profile("search", deadline=None, max_examples=2_000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
 def pytest_collection_finish() -> None:

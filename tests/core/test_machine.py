@@ -1,0 +1,315 @@
+"""Random trees, to which everything happens at once: the invariants of DESIGN 4 hold all the same.
+
+Each run makes a tree whose hooks do at random what hooks do in life: they work, wait, raise, hang,
+swallow what is thrown into them, get ready late or never, and call the lifecycle of whom they like.
+Then starts, stops, reloads, restarts, additions, removals and crashes come in any order, from
+outside, from threads, from callbacks and from the services' own tasks, without waiting for each
+other. What has to hold at any moment is looked at after every step; what has to hold in the end,
+when all of it has been waited for and the tree is stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from tests.dialects import WORLDS, World, done
+from tests.leaks import nothing_left_behind
+from tests.trees import MARKS, Node, Wrong, hang, hang_and_retry, hang_and_swallow
+
+from ginkgo import Service
+from ginkgo.async_ import gevent_operations
+from ginkgo.core import tasks
+from ginkgo.core.failure import Abandoned, SpawnRefused
+
+SOON = 0.004  # seconds; every limit of every service
+IN_TIME = 15.0  # seconds in which all that was asked for must have an answer
+
+MOODS = (*["work"] * 3, "wait", "raise", "hang", "retry", "swallow", "late", "never", "call")
+CALLS = ("start", "stop", "reload", "restart")
+WHO = ("outside", "task", "thread", "callback")
+
+moods = st.fixed_dictionaries({hook: st.sampled_from(MOODS) for hook in MARKS})
+numbers = st.integers(min_value=0, max_value=30)
+
+
+class Moody(Node):
+    """A service whose hooks do what they feel like."""
+
+    start_timeout = stop_timeout = SOON
+
+    def __init__(self, machine: Machine, name: str, mood: dict[str, str], early: bool) -> None:
+        super().__init__(machine.world, name, machine.story)
+        self.machine = machine
+        self.mood = mood
+        self.start_before = early
+        self.runs = 0  # do_starts that were entered, less the do_stops
+        self.scripts = dict.fromkeys(MARKS, self.feel)
+
+    async def feel(self, node: Node) -> Any:
+        hook = next(hook for hook, mark in MARKS.items() if mark == self.story[-1][0])
+        if hook == "start":
+            self.runs += 1
+            self.machine.holds(self.runs == 1, f"{self.name} was started twice")
+        elif hook == "stop":
+            self.runs -= 1
+            self.machine.holds(self.runs == 0, f"{self.name} was stopped without a start")
+        return await getattr(self, f"feel_{self.mood[hook]}")()
+
+    async def feel_work(self) -> None:
+        if not self.async_.stopping:
+            self.task(hang)
+
+    async def feel_wait(self) -> None:
+        await self.world.sleep(0)
+
+    async def feel_raise(self) -> None:
+        raise Wrong(self.name)
+
+    async def feel_hang(self) -> None:
+        await hang(self)
+
+    async def feel_retry(self) -> None:
+        await hang_and_retry(self)
+
+    async def feel_swallow(self) -> None:
+        await hang_and_swallow(self)
+
+    async def feel_late(self) -> Any:
+        self.world.soon(self.set_ready)
+        return self.NOT_READY
+
+    async def feel_never(self) -> Any:
+        return self.NOT_READY
+
+    async def feel_call(self) -> None:
+        await self.machine.call_something(self)
+
+
+class Machine(RuleBasedStateMachine):
+    """See this module's docstring."""
+
+    backend: str
+
+    @initialize(
+        shape=st.lists(st.tuples(numbers, moods, st.booleans()), min_size=1, max_size=7),
+        calls=st.lists(st.tuples(st.sampled_from(CALLS), numbers), max_size=4),
+    )
+    def plant(self, shape: list[Any], calls: list[tuple[str, int]]) -> None:
+        self.leaks = nothing_left_behind()
+        self.leaks.__enter__()
+        self.world: World = WORLDS[self.backend]()
+        self.story: list[str] = []
+        self.broken: list[str] = []
+        self.askers: list[Any] = []
+        self.all: list[Moody] = []
+        self.calls = calls
+        for place, mood, early in shape:
+            node = Moody(self, f"n{len(self.all)}", dict(mood), early)
+            if self.all:
+                self.all[place % len(self.all)].add_service(node)
+            self.all.append(node)
+
+    # -- helpers --------------------------------------------------------------------------------
+
+    def holds(self, condition: bool, what: str) -> None:
+        """Remember what does not hold: a hook's errors are not the test's."""
+        if not condition:
+            self.broken.append(what)
+
+    def node(self, number: int) -> Moody:
+        return self.all[number % len(self.all)]
+
+    async def call_something(self, node: Moody) -> None:
+        if self.calls:
+            call, number = self.calls.pop()
+            await done(getattr(self.node(number), call)())
+
+    def ask(self, who: str, node: Moody, function: Any, *args: Any) -> None:
+        async def from_a_task(_: Node) -> None:
+            await done(function(*args))
+
+        if who == "outside":
+            self.askers.append(self.world.ask(function, *args))
+        elif who == "thread":
+            self.askers.append(self.world.ask(self.world.in_thread, function, *args))
+        elif who == "callback":
+            self.world.soon(function, *args)
+        else:
+            try:
+                node.task(from_a_task)
+            except SpawnRefused:
+                self.holds(node.state in {"stopped", "failed"}, f"{node!r} refused a task")
+
+    # -- what happens ---------------------------------------------------------------------------
+
+    @rule(call=st.sampled_from(CALLS), which=numbers, who=st.sampled_from(WHO), by=numbers)
+    def call(self, call: str, which: int, who: str, by: int) -> None:
+        self.ask(who, self.node(by), getattr(self.node(which), call))
+
+    @rule(who=st.sampled_from(WHO), by=numbers)
+    def start_all(self, who: str, by: int) -> None:
+        self.ask(who, self.node(by), self.all[0].start)
+
+    @rule(parent=numbers, mood=moods, early=st.booleans(), who=st.sampled_from(WHO))
+    @precondition(lambda self: len(self.all) < 12)
+    def add(self, parent: int, mood: dict[str, str], early: bool, who: str) -> None:
+        node = Moody(self, f"n{len(self.all)}", dict(mood), early)
+        self.ask(who, self.node(parent), self.node(parent).add_service, node)
+        self.all.append(node)
+
+    @rule(which=numbers, who=st.sampled_from(WHO), by=numbers)
+    def remove(self, which: int, who: str, by: int) -> None:
+        child = self.node(which)
+        if child.parent is not None:
+            self.ask(who, self.node(by), child.parent.remove_service, child)
+
+    @rule(which=numbers, error=st.sampled_from([Wrong, SystemExit, KeyboardInterrupt]))
+    def crash(self, which: int, error: type[BaseException]) -> None:
+        async def raises(_: Node) -> None:
+            raise error
+
+        try:
+            self.node(which).task(raises)
+        except SpawnRefused:
+            pass
+
+    @rule(which=numbers)
+    def spawn_a_stubborn_task(self, which: int) -> None:
+        try:
+            self.node(which).task(hang_and_swallow)
+        except SpawnRefused:
+            pass
+
+    @rule(which=numbers)
+    def tell_ready(self, which: int) -> None:
+        self.node(which).set_ready()
+
+    @rule(which=numbers)
+    def kill_who_asked(self, which: int) -> None:
+        if self.askers:
+            self.askers[which % len(self.askers)].kill()
+
+    @rule(which=numbers, mood=moods)
+    def change_mood(self, which: int, mood: dict[str, str]) -> None:
+        self.node(which).mood = dict(mood)
+
+    @rule(turns=st.integers(min_value=1, max_value=8))
+    def go_on(self, turns: int) -> None:
+        async def let_run() -> None:
+            for _ in range(turns):
+                await self.world.sleep(0)
+
+        self.world.run(let_run())
+
+    @rule()
+    def go_on_for_a_while(self) -> None:
+        self.world.run(self.world.sleep(2 * SOON))
+
+    # -- what holds at any moment ---------------------------------------------------------------
+
+    @invariant()
+    def what_does_not_run_has_nothing_that_runs(self) -> None:
+        for node in getattr(self, "all", ()):
+            if node._state in ("stopped", "failed") and node._operation is None:
+                assert not node._tasks, f"{node!r} has tasks"
+                assert node.runs == 0, f"{node!r} is owed a do_stop"
+            if node._state == "ready":
+                assert node.runs == 1, f"{node!r} was not started"
+            if node._state in ("starting", "stopping"):
+                assert node._operation is not None, f"{node!r} is held by nobody"
+        assert not getattr(self, "broken", ())
+
+    # -- what holds in the end ------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        try:
+            self.world.run(self.the_end())
+        finally:
+            self.world.close()
+            self.world.run(self.world.breathe())
+            self.leaks.__exit__(None, None, None)
+
+    async def the_end(self) -> None:
+        deadline = time.monotonic() + IN_TIME
+        while not all(asker.ended for asker in self.askers):
+            assert time.monotonic() < deadline, f"somebody waits for ever: {self.tell()}"
+            await self.world.sleep(SOON / 4)
+        for asker in self.askers:
+            try:
+                await asker.result()
+            except (Abandoned, Wrong, TimeoutError, BaseExceptionGroup, SystemExit, SpawnRefused):
+                pass
+            except BaseException as error:  # GreenletExit: it was killed
+                assert type(error).__name__ in ("UsageError", "GreenletExit"), repr(error)
+        self.calls = []
+        for node in self.all:  # those that were removed too
+            try:
+                await done(node.stop())
+            except (Wrong, TimeoutError, BaseExceptionGroup):
+                pass
+        await self.world.breathe()
+        self.what_does_not_run_has_nothing_that_runs()
+        for node in self.all:
+            assert node._state in ("init", "stopped"), self.tell()
+            assert node._operation is node._reloading is None
+            assert not node._watchers
+        for node in self.all:
+            node.mood = dict.fromkeys(MARKS, "work")
+        await self.ordinary_life_goes_on()
+
+    async def ordinary_life_goes_on(self) -> None:
+        """After all that it has been through the tree starts, reloads and stops like a new one."""
+        root = self.all[0]
+        self.story.clear()
+        await done(root.start())
+        assert {str(node.state) for node in root.walk()} == {"ready"}
+        up = list(self.story)
+        assert up == [f"+{node.name}" for node in in_order(root)]
+        await done(root.reload())
+        await done(root.stop())
+        assert self.story[len(up) :] == [
+            *(event.replace("+", "~") for event in up),
+            *(event.replace("+", "-") for event in reversed(up)),
+        ]
+        assert not self.broken
+
+    def tell(self) -> str:
+        return f"{self.story} {[repr(node) for node in self.all]}"
+
+
+def in_order(service: Service) -> list[Service]:
+    """The services of a tree in the order of their do_start."""
+    below = [node for child in service.children for node in in_order(child)]
+    return [service, *below] if service.start_before else [*below, service]
+
+
+@pytest.mark.fault(13)
+@pytest.mark.fault(75)
+@pytest.mark.parametrize("backend", WORLDS)
+def test_whatever_happens_to_a_tree_the_invariants_hold(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tasks, "GRACE", SOON)
+    monkeypatch.setattr(gevent_operations, "GRACE", SOON)
+    monkeypatch.setattr(logging.getLogger("ginkgo"), "disabled", True)
+    logging.disable()
+    try:
+        machine = type("Machine", (Machine,), {"backend": backend})
+        run_state_machine_as_test(machine, settings=settings(stateful_step_count=25))
+    finally:
+        logging.disable(logging.NOTSET)
