@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import importlib
 
-from ..core.backend import Backend
 from ..core.context import context
 from ..core.errors import ConfigError
+
+TYPE_CHECKING = False  # as typing has it, without the 5 ms that its import takes
+if TYPE_CHECKING:
+    from ..core.backend import Backend
 
 BACKENDS = ("gevent",)
 

@@ -8,8 +8,8 @@ the application is imported.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, cast
 
+TYPE_CHECKING = False  # as typing has it, without the 5 ms that its import takes
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
@@ -99,6 +99,8 @@ def _run(arguments: list[str]) -> int:
 
 def _control() -> Callable[[Running], ControlServer]:
     """What runs beside every tree: its control socket."""
+    from typing import cast
+
     from ..control.attach import attach
 
     # `process` stands below `control` and does not know its types: they agree by their shape.

@@ -6,17 +6,23 @@ runner) says so here, once, when it is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as typing has it, without the 5 ms that its import takes
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from .backend import Backend
     from .service import Service
 
 
 def _no_backend(name: str, visiting: bool = False) -> Backend:
     raise RuntimeError(f"no backend can be loaded ({name}): the ginkgo package is not wired up")
+
+
+def _unwrapped(service: Service) -> AbstractContextManager[object]:
+    from contextlib import nullcontext
+
+    return nullcontext()
 
 
 class Context:
@@ -38,7 +44,7 @@ class Context:
         self.stop_timeout = 10.0
         self.backend = "gevent"
         self.load_backend: Callable[..., Backend] = _no_backend
-        self.serving: Callable[[Service], AbstractContextManager[object]] = nullcontext
+        self.serving: Callable[[Service], AbstractContextManager[object]] = _unwrapped
 
 
 context = Context()

@@ -9,7 +9,10 @@ tell a typing error from an outage.
 from __future__ import annotations
 
 import os
-from typing import ClassVar
+
+TYPE_CHECKING = False  # as typing has it, without the 5 ms that its import takes
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class GinkgoError(Exception):

@@ -29,7 +29,7 @@ def start(options: Options, companions: Sequence[Companion] = ()) -> int:
             an end without unwinding.
 
     Returns:
-        The exit status.
+        The exit status of a launch. The process of a tree that has run ends here.
 
     Raises:
         GinkgoError: why it could not be started, or what ended it.
@@ -44,12 +44,14 @@ def start(options: Options, companions: Sequence[Companion] = ()) -> int:
     if known.get("daemon") is True and ready is None:
         return launch(options)
     patch_for(options)
+    from .guard import leave
     from .runner import run
 
     try:
-        return run(options, ready, companions)
+        status = run(options, ready, companions)
     except KeyboardInterrupt:  # before there was a tree to stop in order
-        return 0
+        status = 0
+    return leave(status)
 
 
 def look_ahead(options: Options) -> dict[str, Any]:
@@ -75,9 +77,9 @@ def patch_for(options: Options) -> None:
         wanted = known.get("monkey_patch", True)
     patched = str(wanted).strip().lower() not in ("false", "0", "no", "off")
     if patched and (backend or known.get("backend", "gevent")) == "gevent":
-        from gevent import monkey
+        from ..async_.patching import patch
 
-        monkey.patch_all()
+        patch()
 
 
 def launch(options: Options) -> int:
