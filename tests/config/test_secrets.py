@@ -86,7 +86,8 @@ def test_in_no_error_about_its_value(config: Settings, write: Any) -> None:
         f"db_password = int('{CANARY}')\n",
         f"class s:\n    seen = int('{CANARY}')\n",
         f"class s:\n    seen = int(\n        '{CANARY}'\n    )\n",
-        f"api_key = open('/{CANARY}')\n",
+        f"db = {{'host': 5, 'password': int('{CANARY}')}}\n",
+        f"db = dict(a=1, password='{CANARY}' 5)\n",
     ],
 )
 def test_in_no_error_about_the_line_that_sets_it(config: Settings, write: Any, text: str) -> None:
@@ -95,6 +96,15 @@ def test_in_no_error_about_the_line_that_sets_it(config: Settings, write: Any, t
         config.load_file(path)
     assert CANARY not in f"{caught.value}{caught.value.hint}{caught.value.problems!r}"
     assert str(caught.value).startswith(f"{path}:")
+
+
+def test_a_missing_variable_is_told_even_where_a_secret_would_be(
+    config: Settings, write: Any
+) -> None:
+    path = write("import os\napi_key = os.environ['NO_SUCH_KEY']\n")
+    with pytest.raises(ConfigProblems) as caught:
+        config.load_file(path)
+    assert str(caught.value) == f"{path}:2: KeyError: 'NO_SUCH_KEY'"
 
 
 def test_in_no_error_about_two_declarations(config: Settings) -> None:

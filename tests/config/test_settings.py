@@ -1,14 +1,24 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import textwrap
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ginkgo.config import Config, ConfigError, ConfigProblems, Setting, Settings, settings
+from ginkgo.config import (
+    Config,
+    ConfigError,
+    ConfigProblems,
+    Problem,
+    Setting,
+    Settings,
+    settings,
+)
 from ginkgo.core.errors import TemporaryFailure, UsageError
 
 ORIGINAL = {
@@ -495,3 +505,28 @@ def shop_python() -> Any:
         return done.stdout
 
     return run
+
+
+def test_what_several_threads_set_at_once_is_all_set() -> None:
+    config = Settings()
+
+    def set_all(name: str) -> None:
+        for number in range(200):
+            config.set(f"{name}.{number}", number, force=number % 2 == 0)
+
+    threads = [threading.Thread(target=set_all, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(config.get(f"{name}.{number}") == number for name in "abcd" for number in range(200))
+
+
+def test_an_error_can_be_sent_to_another_process() -> None:
+    error = ConfigProblems([Problem("rate", "rate is wrong", "a.py:1")], hint="Mend it.")
+    copied = pickle.loads(pickle.dumps(error))
+    assert (str(copied), copied.problems, copied.hint) == (
+        "a.py:1: rate is wrong",
+        error.problems,
+        "Mend it.",
+    )

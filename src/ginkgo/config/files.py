@@ -144,6 +144,10 @@ def _from_outside(error: BaseException) -> bool:
     return not isinstance(error, Exception) and home in ("greenlet", "gevent", "ginkgo")
 
 
+# What these say is the name of something, such as a missing variable of the environment.
+_TELLS_NAMES = (AttributeError, ImportError, LookupError, NameError, OSError)
+
+
 class Ran(NamedTuple):
     """A file that was run, to tell where in it something went wrong.
 
@@ -158,7 +162,7 @@ class Ran(NamedTuple):
     def where(self, error: BaseException) -> tuple[str, str, str]:
         """Return the place that an exception came from, what it says, and the line in question.
 
-        Of a statement that may hold a secret neither the words nor the line are told.
+        Of a statement that may hold a secret the line is not told, nor what is wrong with a value.
         """
         line, deepest = 0, ""
         at = error.__traceback__
@@ -175,7 +179,9 @@ class Ran(NamedTuple):
             return self.text.path, told, ""
         place = f"{self.text.path}:{line}"
         if self._hides(line):
-            return place, f"{name} (no more is told: the line may hold a secret)", deepest
+            if not isinstance(error, _TELLS_NAMES):
+                told = f"{name} (no more is told: the line may hold a secret)"
+            return place, told, deepest
         return place, told, f"\n    {self.text.line(line).strip()[:WIDEST]}{deepest}"
 
     def _hides(self, line: int) -> bool:

@@ -120,7 +120,12 @@ class Guard:
                 cease()
 
         self._disarm.append(disarm)
-        original("_thread", "start_new_thread")(watch, ())
+        # Signals are for the main thread, which they wake: blocked here, the new thread has none.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            original("_thread", "start_new_thread")(watch, ())
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _by_signal(self) -> tuple[Callable[[], object], Callable[[], object]] | None:
         """Return a way for the main thread, or None if every signal has its use."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import time
 from collections.abc import Collection, Iterator
@@ -31,6 +32,9 @@ WIDEST = 90
 _ONLY_AST = 0x400
 
 _SECRET_WORDS = ("passw", "secret", "token", "key", "credential", "pwd", "passphrase")
+
+# What gets a value: `name = ...`, `name=...` in a call, `"name": ...` in a dict.
+_NAMED = re.compile(r"""(\w+)["']?\s*[=:]""")
 
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -55,9 +59,10 @@ class Text(NamedTuple):
 
         When a file is first read, nothing has been declared that would say for sure.
         """
-        name, equals, _ = line.partition("=")
-        name = name.strip().lower()
-        return bool(equals) and (name in self.secrets or any(w in name for w in _SECRET_WORDS))
+        names = [name.lower() for name in _NAMED.findall(line)]
+        return any(
+            name in self.secrets or any(word in name for word in _SECRET_WORDS) for name in names
+        )
 
     def line(self, number: int) -> str:
         """Return the line with that number, from 1; "" if there is none."""
@@ -113,12 +118,12 @@ def _read(path: str) -> tuple[bytes, os.stat_result, os.stat_result]:
 def _unopened(path: str, error: OSError) -> ConfigProblems:
     if error.errno == errno.ENOENT:
         folder, name = os.path.split(path)
-        if not os.path.isdir(folder):
+        try:
+            meant = nearest(name, sorted(os.listdir(folder)))
+        except OSError:  # the folder is missing, or not for this user to look into
             return refuse(f"there is no such file, nor the folder {folder}", path)
-        meant = nearest(name, sorted(os.listdir(folder)))
-        return refuse(
-            "there is no such file", path, hint=f"Did you mean {meant}?" if meant else None
-        )
+        hint = f"Did you mean {meant}?" if meant else None
+        return refuse("there is no such file", path, hint=hint)
     if error.errno == errno.EACCES:
         return refuse(f"it cannot be read by user {os.geteuid()}: {error.strerror}", path)
     return refuse(f"it cannot be read: {error.strerror}", path)
