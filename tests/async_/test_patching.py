@@ -33,5 +33,5 @@ def test_a_plugin_of_gevents_patching_is_called(shop: Workshop) -> None:
         f"{folder}/entry_points.txt", "[gevent.plugins.monkey.did_patch_all]\nplug = plug:told\n"
     )
     result = shop.run("python", "patch.py")
-    assert "told GeventDidPatchAllMonkeyPatchEvent" in result.stdout, result.stderr
+    assert "told GeventDidPatchAllEvent" in result.stdout, result.stderr
     assert "True True True True" in result.stdout
