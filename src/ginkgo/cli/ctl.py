@@ -126,7 +126,8 @@ def parser() -> argparse.ArgumentParser:
         description=DESCRIPTION,
         epilog=f"actions:\n{lines}\n{EPILOG}",
         allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # With a width of its own: to find the terminal's, it would import shutil at every call.
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=79),
     )
     made.add_argument("-v", "--version", action="version", version=f"ginkgoctl {__version__}")
     made.add_argument("-p", "--pid", help="pid or pidfile to use instead of target")
