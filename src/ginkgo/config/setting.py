@@ -264,7 +264,7 @@ class Setting(_Anything, Generic[T]):
             owner = home()
             if owner is None:
                 continue
-            if owner.__dict__.get(name, _NOTHING) is self._held:
+            if name in owner.__dict__ and owner.__dict__[name] is self._held:
                 setattr(owner, name, self)
             everywhere = everywhere and owner.__dict__.get(name) is self
         if everywhere:
