@@ -59,6 +59,8 @@ class Handler(_Greenlet):
 
     __slots__ = ()
 
+    spawning_stack_limit = 0  # it would always be the way from the loop to here
+
     @property
     def peer(self) -> str:
         """Whom it serves, for the log."""
