@@ -34,9 +34,6 @@ def logtail(options: argparse.Namespace) -> int:
 def logfile(options: argparse.Namespace) -> str:
     """Return the path of an instance's log, from what the instance noted about itself.
 
-    One that was stopped in order has left no note. Then only the default for a class is known: the
-    settings may be anywhere, and are not read here.
-
     Raises:
         TargetNotFound: it is not known where the log is.
         PermissionDenied: this user may not look.
@@ -53,7 +50,12 @@ def logfile(options: argparse.Namespace) -> str:
         raise PermissionDenied(
             f"the log of {name} is not known: {found.reason}", hint="ask as its user, or as root"
         )
+    from ..process.instances import last_logfile
     from ..process.places import is_config_file
+
+    last = last_logfile(found.folder) if found.folder is not None else None
+    if last is not None:
+        return last
 
     if options.target is not None and not is_config_file(options.target):
         from ..logs.settings import default_logfile

@@ -91,6 +91,9 @@ class Reloader:
         except BaseException as error:  # noqa: BLE001 - logged where it was raised; reported here
             logger.error("Reload: not every service took the new configuration: %s", error)
             outcome = "failed"
+        if self._root._state != "ready":
+            self.last = _report("busy", refused=[f"{self._root.path} was stopped meanwhile"])
+            return self.last
         failed = [
             {
                 "path": service.path,

@@ -132,7 +132,7 @@ class _Process:
         self.root = make_service(self.loaded.factory, self.loaded.label)
         context.root = self.root
         if identity is not None:
-            self._bind()
+            self._bind(identity)
             logs.give_to(identity.uid, identity.gid)
             privileges.drop(identity)
         privileges.apply_rundir(settings.rundir)
@@ -153,13 +153,16 @@ class _Process:
             self.ready.logfile(log.logfile)
             logs.capture_output()
 
-    def _bind(self) -> None:
+    def _bind(self, identity: privileges.Identity) -> None:
         """Open what only root may: the listening sockets of every server in the tree."""
         for service in self.root.walk():
             bind = getattr(service, "bind", None)
             if callable(bind):
                 bind()
                 self.undo.callback(service.unbind)  # type: ignore[attr-defined]
+                give_to = getattr(service, "give_to", None)
+                if give_to is not None:  # a unix socket's file
+                    give_to(identity.uid, identity.gid)
 
     def start(self, companions: Sequence[Callable[[Running], Any]]) -> None:
         """Start the tree. Returns when it is ready, or was stopped meanwhile."""
