@@ -57,6 +57,7 @@ class Moody(Node):
         self.start_before = early
         self.runs = 0  # do_starts that were entered, less the do_stops
         self.scripts = dict.fromkeys(MARKS, self.feel)
+        assert self.backend_in_use.here  # whoever starts it, here is where it lives
 
     async def feel(self, node: Node) -> Any:
         hook = next(hook for hook, mark in MARKS.items() if mark == self.story[-1][0])
@@ -245,10 +246,13 @@ class Machine(RuleBasedStateMachine):
             self.leaks.__exit__(None, None, None)
 
     async def the_end(self) -> None:
+        self.calls = []
         deadline = time.monotonic() + IN_TIME
-        while not all(asker.ended for asker in self.askers):
+        await self.world.breathe()
+        while not self.is_settled():
             assert time.monotonic() < deadline, f"somebody waits for ever: {self.tell()}"
             await self.world.sleep(SOON / 4)
+            await self.world.breathe()
         for asker in self.askers:
             try:
                 await asker.result()
@@ -256,7 +260,6 @@ class Machine(RuleBasedStateMachine):
                 pass
             except BaseException as error:  # GreenletExit: it was killed
                 assert type(error).__name__ in ("UsageError", "GreenletExit"), repr(error)
-        self.calls = []
         for node in self.all:  # those that were removed too
             try:
                 await done(node.stop())
@@ -271,6 +274,11 @@ class Machine(RuleBasedStateMachine):
         for node in self.all:
             node.mood = dict.fromkeys(MARKS, "work")
         await self.ordinary_life_goes_on()
+
+    def is_settled(self) -> bool:
+        """Whether all that was asked for has been carried out."""
+        idle = all(node._operation is node._reloading is None for node in self.all)
+        return idle and all(asker.ended for asker in self.askers)
 
     async def ordinary_life_goes_on(self) -> None:
         """After all that it has been through the tree starts, reloads and stops like a new one."""
