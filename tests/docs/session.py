@@ -37,7 +37,7 @@ _VARYING = (
     (re.compile(r"\d{4}\\-\d\d\\-\d\d\\ \d\d:\d\d:\d\d,\d{3}"), r"[\\d-]{10} [\\d:,]{12}"),
     (re.compile(r"\d{4}\\-\d\d\\-\d\dT\d\d:\d\d:\d\d(?:\\.\d+)?Z"), r"[\\dT:.-]+Z"),
     (re.compile(r"(?:\\ ){2,}"), r" +"),
-    (re.compile(r"\bpid(\\ | \+)\d+"), r"pid\1\\d+"),
+    (re.compile(r"(\bpid|\\-p)(\\ | \+)\d+"), r"\1\2\\d+"),
     (re.compile(r"\\-[0-9a-f]{8}\b"), r"-[0-9a-f]{8}"),
     (re.compile(r"\bginkgo\\ \d[\w\\.]+"), r"ginkgo [\\w.]+"),
     (re.compile(r'"pid":\\ \d+'), r'"pid": \\d+'),
