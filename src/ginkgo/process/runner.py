@@ -68,10 +68,9 @@ def run(options: Options, ready: ReadyPipe | None, companions: Sequence[Companio
         return _run(options, ready, companions)
     except BaseException as error:
         # Everything is unwound by now: whoever reads this may start it again at once.
-        cause = error.__cause__ if isinstance(error, ApplicationFailed) else error
-        known = isinstance(error, GinkgoError) and cause is error
-        ready.fail(error, "" if known or cause is None else user_traceback(cause))
-        raise
+        own = _users_own(error)
+        ready.fail(error, "" if own is None else user_traceback(own))
+        raise SystemExit(getattr(error, "status", os.EX_SOFTWARE)) from error
 
 
 def _run(options: Options, ready: ReadyPipe | None, companions: Sequence[Companion]) -> int:
@@ -81,8 +80,12 @@ def _run(options: Options, ready: ReadyPipe | None, companions: Sequence[Compani
     beside = [companion() for companion in companions]
     with ExitStack() as undo:
         process = _Process(options, ready, loaded, undo)
-        process.prepare()
-        process.start(beside)
+        try:
+            process.prepare()
+            process.start(beside)
+        except Exception as error:
+            process.log_failure(error)
+            raise
         return process.wait()
 
 
@@ -203,12 +206,15 @@ class _Process:
         except GinkgoError:
             raise
         except Exception as error:
-            if self.daemon:
-                logger.error("%s", self.root.failure, exc_info=error)
             raise ApplicationFailed(str(self.root.failure)) from error
         if self.ready is not None:
             logger.info("%s is ready: pid %d", self.root.path, os.getpid())
             self.ready.ready()
+
+    def log_failure(self, error: Exception) -> None:
+        """Tell the log of a daemon why there is no start; the launcher tells the user."""
+        if self.daemon and logs.status().path is not None:
+            logger.error("%s", error, exc_info=_users_own(error))
 
     # -- while it runs ---------------------------------------------------------------------------
 
@@ -290,6 +296,13 @@ class _Process:
             beside.withdraw()
         self.pidfile.remove()
         self.folder.release()
+
+
+def _users_own(error: BaseException) -> BaseException | None:
+    """The exception that the application's code raised, if that is why there is an error."""
+    if isinstance(error, ApplicationFailed):
+        return error.__cause__
+    return None if isinstance(error, GinkgoError) else error
 
 
 def _exit_status(ending: SystemExit) -> int:
