@@ -141,6 +141,7 @@ def test_a_start_that_fails_says_why(
 
 
 @pytest.mark.fault(63)
+@pytest.mark.fault("O4")
 @pytest.mark.fault("O11")
 def test_sighup_reloads_and_a_broken_config_changes_nothing(app: Workshop) -> None:
     app.ginkgo("-d", "app.conf.py")
