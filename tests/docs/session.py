@@ -258,6 +258,8 @@ class Session:
         """The command, so that it can be run in a test: make would run the tests in the tests."""
         if command.startswith("make "):
             return command.replace("make ", f"make -n -C '{ROOT}' ", 1)
+        if command.startswith("python3 -m venv "):
+            return f"{command} --without-pip"  # ten seconds, and the pip of the page is a stand-in
         if "$?" in command:
             return f"(exit {self.status}); {command}"
         return command
