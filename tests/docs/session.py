@@ -205,7 +205,9 @@ class Session:
     def _begin(self, step: Step) -> None:
         assert step.command is not None
         command, env = step.command, {}
-        if command == "make quickstart":
+        if command.startswith("python3 "):
+            env = {"PYTHONUNBUFFERED": "1"}  # as on a terminal
+        elif command == "make quickstart":
             command = f"make --no-print-directory -C '{ROOT}' -o .venv/run quickstart"
             env = {"GINKGO_PORT": self._port("7000"), "GINKGO_WEB_PORT": self._port("8000")}
         program = self.place.begin("bash", "-c", command, start_new_session=True, env=env)
