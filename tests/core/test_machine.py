@@ -173,9 +173,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=numbers, who=st.sampled_from(WHO), by=numbers)
     def remove(self, which: int, who: str, by: int) -> None:
-        child = self.node(which)
-        if child.parent is not None:
-            self.ask(who, self.node(by), child.parent.remove_service, child)
+        self.ask(who, self.node(by), self.remove_from_where_it_is, self.node(which))
+
+    def remove_from_where_it_is(self, child: Node) -> Any:
+        return child.parent.remove_service(child) if child.parent is not None else None
 
     @rule(which=numbers, error=st.sampled_from([Wrong, SystemExit, KeyboardInterrupt]))
     def crash(self, which: int, error: type[BaseException]) -> None:
@@ -273,6 +274,7 @@ class Machine(RuleBasedStateMachine):
             assert not node._watchers
         for node in self.all:
             node.mood = dict.fromkeys(MARKS, "work")
+            node.start_timeout = node.stop_timeout = IN_TIME
         await self.ordinary_life_goes_on()
 
     def is_settled(self) -> bool:

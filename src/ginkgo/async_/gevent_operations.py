@@ -28,6 +28,7 @@ import gevent
 from greenlet import greenlet
 
 from ..core.backend import Expired, Interruption, Operation
+from ..core.stacks import log_stack
 from ..core.tasks import GRACE
 from .base import run_to_end
 
@@ -165,7 +166,8 @@ class OperationGreenlet(_Greenlet):
     def _leave_behind(self, interruption: Interruption) -> None:
         service, name = self._hook
         stack = "".join(traceback.format_stack(self._hooks.gr_frame)).rstrip()
-        logger.error("%s: %s does not end, and is left behind\n%s", service.path, name, stack)
+        message = "%s: %s does not end, and is left behind"
+        log_stack(logger, logging.ERROR, stack, message, service.path, name)
         self._hooks.left_behind = True
         self._hooks.parent = self.parent  # the hub: that is where it ends, if it ever does
         self._hooks = None

@@ -145,7 +145,9 @@ def _check_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--strict", action="store_true", help="names that nothing reads are errors, not warnings"
+        "--strict",
+        action="store_true",
+        help="a name that is nearly a setting's is an error, not a warning",
     )
     _add_common(parser)
     parser.add_argument("target", metavar="TARGET", help=_TARGET_HELP)

@@ -29,6 +29,7 @@ from ..core.context import context
 from ..core.errors import ApplicationFailed, GinkgoError
 from ..core.failure import Abandoned
 from ..core.service import Service
+from ..core.stacks import log_stack
 from ..logs import setup as logs
 from ..logs.stdio import unbuffer
 from ..logs.terminal import BrokenPipe
@@ -284,7 +285,8 @@ class _Process:
     def _log_stacks(self) -> None:
         from .stacks import stacks
 
-        logger.warning("SIGQUIT: what everything is doing\n%s", stacks(self.root))
+        message = "SIGQUIT: what everything is doing"
+        log_stack(logger, logging.WARNING, stacks(self.root), message)
 
     def _stdout_is_gone(self) -> None:
         if hasattr(self, "root"):

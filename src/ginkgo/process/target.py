@@ -92,7 +92,7 @@ def _import(module_name: str, dotted: str, where: str) -> ModuleType:
             ) from None
         raise _import_failed(module_name, dotted, where, error) from error
     except SyntaxError as error:
-        raise _syntax_error(where, error) from error
+        raise _syntax_error(where, error) from None
     except Exception as error:
         raise _import_failed(module_name, dotted, where, error) from error
     except SystemExit as error:
