@@ -21,9 +21,10 @@ settings.register_profile("search", deadline=None, max_examples=2_000, print_blo
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
-# Where a shell started this in the background SIGINT is ignored, and so it would be in every
-# process that a test starts.
+# Where a shell started this in the background, SIGINT and SIGQUIT are ignored, and so they would be
+# in every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def pytest_collection_finish() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import io
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +27,7 @@ def test_the_defaults_are_the_seeds(config: Settings) -> None:
 
 
 def test_the_help_is_the_seeds(config: Settings) -> None:
+    gc.collect()  # other tests' classes, and the settings that they declared
     declared = log_settings("HelloWorld")
     assert (
         format_settings(config, width=100)
