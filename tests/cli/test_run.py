@@ -642,3 +642,23 @@ def test_a_notify_socket_that_nobody_reads_harms_nothing(hello: Workshop) -> Non
         program = hello.begin("ginkgo", "hello.HelloWorld", env={"NOTIFY_SOCKET": path})
         program.wait_for("^Hello World$")
         assert program.stops() == 0
+
+
+@pytest.mark.fault(72)
+@pytest.mark.parametrize("failure", ["raise ValueError('no')", "self.spawn(lambda: 1 / 0)"])
+def test_a_failure_ends_the_process_too_whatever_threads_it_has(
+    shop: Workshop, failure: str
+) -> None:
+    shop.write(
+        "app.py",
+        f"""
+        import threading, time
+        from ginkgo import Service
+
+        class App(Service):
+            def do_start(self):
+                threading.Thread(target=time.sleep, args=(1000,)).start()
+                {failure}
+        """,
+    )
+    assert shop.ginkgo("--set", "monkey_patch=false", "app.App").returncode == 70

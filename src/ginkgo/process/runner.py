@@ -86,8 +86,13 @@ def _run(options: Options, ready: ReadyPipe | None, companions: Sequence[Compani
             process.start(beside)
         except Exception as error:
             process.log_failure(error)
+            process.end_soon(error)
             raise
-        return process.wait()
+        try:
+            return process.wait()
+        except GinkgoError as error:
+            process.end_soon(error)
+            raise
 
 
 class _Process:
@@ -229,12 +234,19 @@ class _Process:
         backend.run(lifecycle.over(backend, self.root))
         logger.info("Stopping.")
         status = self._status()
-        Guard(self._take_files_away).arm(
+        self._end_soon(status)
+        return status
+
+    def end_soon(self, error: Exception) -> None:
+        """Everything has been stopped, because of `error`: see to it that the process ends too."""
+        self._end_soon(error.status if isinstance(error, GinkgoError) else os.EX_SOFTWARE)
+
+    def _end_soon(self, status: int) -> None:
+        Guard(lambda: None).arm(  # by then the files have been taken away
             AFTERWARDS,
             status,
             f"ginkgo: everything has stopped, and Python did not end within {AFTERWARDS:g} s",
         )
-        return status
 
     def _status(self) -> int:
         ending = self.root._ending
