@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
 
         print(f"ginkgo {__version__}")
         return 0
-    from ..core.errors import ApplicationFailed, GinkgoError
+    from ..core.errors import GinkgoError
     from .output import print_error
 
     try:
@@ -51,10 +51,11 @@ def main(argv: list[str] | None = None) -> int:
             return check(_check_parser().parse_args(arguments[1:]))
         return _run(arguments)
     except GinkgoError as error:
-        if isinstance(error, ApplicationFailed) and error.__cause__ is not None:
-            from ..logs.tracebacks import user_traceback
+        from ..process.start import users_traceback
 
-            print(user_traceback(error.__cause__), file=sys.stderr)
+        traceback = users_traceback(error)
+        if traceback:
+            print(traceback, file=sys.stderr)
         print_error("ginkgo", error)
         return error.status
     except KeyboardInterrupt:

@@ -213,7 +213,10 @@ class _Wait:
         self._gone(_FAREWELL)  # a second try shall not meet the first one's lock
         try:
             data = json.loads(text)
-            error = error_of(int(data["status"]), str(data["message"]), data["hint"])
+            status = int(data["status"])
+            error = error_of(status, str(data["message"]), data["hint"])
+            if 0 < status < 256:  # also one that the application chose, by sys.exit()
+                error.status = status  # type: ignore[misc]
             trace = str(data["traceback"])
         except (ValueError, KeyError, TypeError):
             error = ApplicationFailed(f"the daemon failed, and said: {text}")

@@ -20,20 +20,19 @@ import logging
 import os
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from ..core import lifecycle
 from ..core.context import context
-from ..core.errors import ApplicationFailed, GinkgoError
+from ..core.errors import ApplicationFailed, GinkgoError, UsageError
 from ..core.failure import Abandoned
 from ..core.service import Service
-from ..core.stacks import log_stack
 from ..logs import setup as logs
 from ..logs.stdio import unbuffer
 from ..logs.terminal import BrokenPipe
-from ..logs.tracebacks import user_traceback
 from . import privileges
 from .guard import Guard
 from .launcher import ReadyPipe
@@ -43,55 +42,47 @@ from .pidfile import Pidfile
 from .reload import Reloader
 from .running import Running
 from .runtime import CONTROL, PID, Record, RuntimeFolder, instance_name, runtime_folder
-from .signals import Signals, terminal_is_gone
+from .signals import Early, Signals, Stopped, terminal_is_gone
+from .stacks import stacks
 from .start import Companion, launch
-from .target import make_service
+from .target import exited, make_service
 
 logger = logging.getLogger(__name__)
 
 AFTERWARDS = 2.0  # seconds that the interpreter has to end in, when everything has stopped
 
 
-def run(options: Options, ready: ReadyPipe | None, companions: Sequence[Companion]) -> int:
+def run(
+    options: Options,
+    ready: ReadyPipe | None,
+    companions: Sequence[Companion],
+    early: Early,
+) -> int:
     """Load a target and run it until it ends. Returns the exit status.
 
     Args:
         options: what the command line says.
         ready: the pipe to the launcher; None in the foreground.
         companions: see :func:`ginkgo.process.start.start`.
+        early: the signals that have come so far.
 
     Raises:
         GinkgoError: why it could not be started, or what ended it.
+        Stopped: it was told to stop before it had a tree.
     """
-    if ready is None:
-        return _run(options, None, companions)
-    try:
-        return _run(options, ready, companions)
-    except BaseException as error:
-        # Everything is unwound by now: whoever reads this may start it again at once.
-        own = _users_own(error)
-        ready.fail(error, "" if own is None else user_traceback(own))
-        raise SystemExit(getattr(error, "status", os.EX_SOFTWARE)) from error
-
-
-def _run(options: Options, ready: ReadyPipe | None, companions: Sequence[Companion]) -> int:
     loaded = load(options)
     if loaded.process.daemon and ready is None:
+        early.restore()
         return launch(options)
     beside = [companion() for companion in companions]
     with ExitStack() as undo:
-        process = _Process(options, ready, loaded, undo)
+        process = _Process(options, ready, loaded, early, undo)
         try:
             process.prepare()
             process.start(beside)
-        except Exception as error:
-            process.log_failure(error)
-            process.end_soon(error)
-            raise
-        try:
             return process.wait()
         except GinkgoError as error:
-            process.end_soon(error)
+            process.tell(error)
             raise
 
 
@@ -101,18 +92,26 @@ class _Process:
     root: Service
 
     def __init__(
-        self, options: Options, ready: ReadyPipe | None, loaded: Loaded, undo: ExitStack
+        self,
+        options: Options,
+        ready: ReadyPipe | None,
+        loaded: Loaded,
+        early: Early,
+        undo: ExitStack,
     ) -> None:
         self.options = options
         self.ready = ready
         self.daemon = ready is not None
         self.loaded = loaded
+        self.early = early
         self.undo = undo
         self.name = instance_name(options.target)
         self.broken = BrokenPipe(self._stdout_is_gone)
         self.beside: list[Any] = []
         self.guard = Guard(self._take_files_away)
-        self.had_terminal = not self.daemon and not terminal_is_gone()
+        self.stop_wanted = False
+        self.reloader: Reloader | None = None
+        self.had_terminal = not (self.daemon or early.hangup_ignored or terminal_is_gone())
 
     # -- the start -------------------------------------------------------------------------------
 
@@ -129,6 +128,9 @@ class _Process:
         self._configure_logs(None if identity is None else identity.uid)
         for warning in self.loaded.warnings:
             logger.warning("%s", warning)
+        signals = Signals(context.load_backend(context.backend), self._act, self._at_once)
+        signals.install()
+        self.undo.callback(signals.restore)
         self.pidfile = Pidfile(
             settings.pidfile or os.path.join(self.folder.path, PID),
             mode=0o644 if settings.pidfile else 0o600,
@@ -175,8 +177,7 @@ class _Process:
 
     def start(self, companions: Sequence[Callable[[Running], Any]]) -> None:
         """Start the tree. Returns when it is ready, or was stopped meanwhile."""
-        backend = self.root.backend_in_use
-        reloader = Reloader(self.root, lambda: configure(self.loaded, self.daemon))
+        reloader = self.reloader = Reloader(self.root, lambda: configure(self.loaded, self.daemon))
         logfile = logs.status().path
         self.running = Running(
             name=self.name,
@@ -188,9 +189,6 @@ class _Process:
             reloader=reloader,
             about_to_stop=self._arm,
         )
-        signals = Signals(backend, self._act, self._at_once)
-        signals.install()
-        self.undo.callback(signals.restore)
         for companion in companions:
             beside = companion(self.running)
             self.undo.callback(beside.close)
@@ -205,22 +203,43 @@ class _Process:
                 control=os.path.join(self.folder.path, CONTROL),
             )
         )
+        if self.stop_wanted:
+            raise Stopped
+        for number in self.early.noted:
+            self._act(number)
         try:
             self.root.start()
         except Abandoned:
             return  # it was told to stop; `wait` sees to it
-        except GinkgoError:
-            raise
+        except SystemExit as error:
+            failure = self.root.failure
+            path = self.root.path if failure is None else list(failure.chain())[-1].path
+            raise exited(f"{path}: do_start", error) from error
         except Exception as error:
-            raise ApplicationFailed(str(self.root.failure)) from error
+            raise self._ending(error) from error
+        if self.stop_wanted:
+            self.root.stop_soon()  # it came when there was nothing to stop yet
         if self.ready is not None:
             logger.info("%s is ready: pid %d", self.root.path, os.getpid())
             self.ready.ready()
 
-    def log_failure(self, error: Exception) -> None:
-        """Tell the log of a daemon why there is no start; the launcher tells the user."""
+    def _ending(self, error: BaseException) -> GinkgoError:
+        """The error that ends the process because of the application's `error`."""
+        if isinstance(error, GinkgoError) and not isinstance(error, UsageError):
+            return error
+        failed = ApplicationFailed(str(self.root.failure or error))
+        failed.__cause__ = error
+        return failed
+
+    def tell(self, error: GinkgoError) -> None:
+        """Tell the log of a daemon what ends it (a launcher tells the user), and see that it ends.
+
+        A task's error is in the log already.
+        """
         if self.daemon and logs.status().path is not None:
-            logger.error("%s", error, exc_info=_users_own(error))
+            own = error.__cause__ if isinstance(error, ApplicationFailed) else None
+            logger.error("%s", error, exc_info=own)
+        self._end_soon(error.status)
 
     # -- while it runs ---------------------------------------------------------------------------
 
@@ -236,10 +255,6 @@ class _Process:
         status = self._status()
         self._end_soon(status)
         return status
-
-    def end_soon(self, error: Exception) -> None:
-        """Everything has been stopped, because of `error`: see to it that the process ends too."""
-        self._end_soon(error.status if isinstance(error, GinkgoError) else os.EX_SOFTWARE)
 
     def _end_soon(self, status: int) -> None:
         Guard(lambda: None).arm(  # by then the files have been taken away
@@ -257,24 +272,23 @@ class _Process:
         failure = self.root.failure
         if failure is not None:
             error = failure.error
-            if isinstance(error, GinkgoError):
+            if isinstance(error, GinkgoError) and not isinstance(error, UsageError):
                 raise error
-            raise ApplicationFailed(
-                str(failure), hint="The log has its traceback." if self.daemon else None
-            )
+            raise ApplicationFailed(str(failure))  # its traceback is in the log
         return os.EX_SOFTWARE if self.root.stop_errors else 0
 
     def _act(self, number: int) -> None:
         """What a signal means. Called in the tree's loop."""
         if number == signal.SIGHUP and self.had_terminal and terminal_is_gone():
             number = signal.SIGTERM
-        if number == signal.SIGHUP:
-            self.running.reloader.begin()
-        elif number == signal.SIGUSR1:
+        if number == signal.SIGUSR1:
             logs.reopen()
-        else:
-            if number == signal.SIGQUIT:
-                self._log_stacks()
+        elif number == signal.SIGHUP:
+            if self.reloader is None:
+                self.early.noted.append(number)  # for when there is something to reload
+            else:
+                self.reloader.begin()
+        elif hasattr(self, "root"):
             self.root.stop_soon()
 
     def _at_once(self, number: int, times: int) -> None:
@@ -283,7 +297,12 @@ class _Process:
             return
         if number == signal.SIGINT and times > 1:
             self.guard.end_now(128 + number, "ginkgo: ended at once, by a second Ctrl+C")
+        if number == signal.SIGQUIT:
+            self._write_stacks()
         self._arm(AFTERWARDS if number == signal.SIGQUIT else None)
+        self.stop_wanted = True
+        if not hasattr(self, "root"):
+            raise Stopped  # out of the constructors
 
     def _arm(self, seconds: float | None = None) -> None:
         """It has been told to stop: see to it that it ends."""
@@ -294,11 +313,17 @@ class _Process:
             f"ginkgo: it was told to stop, and had not ended after {limit:g} s: ended now",
         )
 
-    def _log_stacks(self) -> None:
-        from .stacks import stacks
+    def _write_stacks(self) -> None:
+        """Write what everything is doing to stderr; in a daemon that is the log.
 
-        message = "SIGQUIT: what everything is doing"
-        log_stack(logger, logging.WARNING, stacks(self.root), message)
+        Not by `logging`: a loop that hangs may hang in there.
+        """
+        text = stacks(self.root) if hasattr(self, "root") else "nothing has been started"
+        text = "SIGQUIT: what everything is doing\n" + textwrap.indent(text, "    ")
+        try:
+            os.write(2, f"{text}\n".encode("utf-8", "backslashreplace"))
+        except OSError:
+            pass  # a full disk or a closed terminal is no reason not to stop
 
     def _stdout_is_gone(self) -> None:
         if hasattr(self, "root"):
@@ -310,13 +335,6 @@ class _Process:
             beside.withdraw()
         self.pidfile.remove()
         self.folder.release()
-
-
-def _users_own(error: BaseException) -> BaseException | None:
-    """The exception that the application's code raised, if that is why there is an error."""
-    if isinstance(error, ApplicationFailed):
-        return error.__cause__
-    return None if isinstance(error, GinkgoError) else error
 
 
 def _exit_status(ending: SystemExit) -> int:

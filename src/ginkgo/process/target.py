@@ -16,8 +16,15 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from ..core.errors import ApplicationFailed, ConfigError, TargetNotFound, UsageError
+from ..core.errors import (
+    ApplicationFailed,
+    ConfigError,
+    GinkgoError,
+    TargetNotFound,
+    UsageError,
+)
 from ..core.service import Service
+from .signals import Stopped
 
 PYTHON_2 = (
     (
@@ -151,6 +158,14 @@ def make_service(factory: Callable[[], Any], target: str) -> Service:
     """
     try:
         service = factory()
+    except GinkgoError as error:
+        if isinstance(error, UsageError):
+            raise ApplicationFailed(f"making {target}: {error}", hint=error.hint) from error
+        raise
+    except SystemExit as error:
+        if isinstance(error, Stopped):
+            raise
+        raise exited(f"making {target}", error) from error
     except Exception as error:
         raise ApplicationFailed(
             f"making {target} raised {type(error).__name__}: {error}",
@@ -162,6 +177,15 @@ def make_service(factory: Callable[[], Any], target: str) -> Service:
             hint="Return an instance of a Service subclass.",
         )
     return service
+
+
+def exited(what: str, error: SystemExit) -> ApplicationFailed:
+    """The error for an application that calls sys.exit() while it is being made or started."""
+    failed = ApplicationFailed(f"{what} called sys.exit({error.code!r})")
+    failed.status = error.code & 0xFF if isinstance(error.code, int) else 1  # type: ignore[misc]
+    if error.code is None:
+        failed.status = 0  # type: ignore[misc]
+    return failed
 
 
 def service_factory(value: Any, said_by: str) -> tuple[Callable[[], Any], str]:
