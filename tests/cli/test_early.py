@@ -168,6 +168,7 @@ def test_under_nohup_a_closed_terminal_stops_nothing(shop: Workshop) -> None:
     ("code", "status", "words"),
     [
         ("StreamServer(':99999', print)", 78, ["99999"]),
+        ("StreamServer('127.0.0.1:0', 7000)", 78, ["7000 is no handler", "is one argument"]),
         ("StreamServer(':0')", 78, ["has no handler", "Give it a function"]),
         ("BackdoorServer('0.0.0.0:0')", 78, ["allow_remote"]),
         ("self.add_service(None)", 70, ["add_service takes a service, not None", 'app.py", line']),

@@ -104,6 +104,8 @@ def _forget_the_last_run(service: Service) -> None:
         service.failure = None
     if service.stop_errors:
         service.stop_errors = ()
+    if service.reload_error is not None:
+        service.reload_error = None
     if service._ending is not None:
         service._ending = None
 

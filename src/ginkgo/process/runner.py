@@ -299,6 +299,8 @@ class _Process:
             self.guard.end_now(128 + number, "ginkgo: ended at once, by a second Ctrl+C")
         if number == signal.SIGQUIT:
             self._write_stacks()
+        if number == signal.SIGINT and sys.stderr.isatty():
+            os.write(2, b"Stopping; Ctrl+C once more ends it at once.\n")
         self._arm(AFTERWARDS if number == signal.SIGQUIT else None)
         self.stop_wanted = True
         if not hasattr(self, "root"):
