@@ -64,6 +64,10 @@ class World(Protocol):
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any: ...
     def play(self, script: Script, *args: Any) -> Any: ...
+    def task(self, script: Script) -> Callable[..., Any]: ...
+    def ended(self, task: Any) -> bool: ...
+    def kill(self, task: Any) -> None: ...
+    async def result(self, task: Any) -> Any: ...
     def ask(self, function: Callable[..., Any], *args: Any) -> Asker: ...
     def gate(self) -> Gate: ...
     def soon(self, function: Callable[..., Any], *args: Any) -> None: ...
@@ -126,6 +130,27 @@ class GeventWorld:
     def play(self, script: Script, *args: Any) -> Any:
         """Carry a script out within a hook or task."""
         return run_to_end(script(*args))
+
+    def task(self, script: Script) -> Callable[..., Any]:
+        """A script as what can be spawned; it has the script's short name."""
+
+        def carry_out(*args: Any) -> Any:
+            return self.play(script, *args)
+
+        carry_out.__qualname__ = script.__name__
+        return carry_out
+
+    def ended(self, task: Any) -> bool:
+        """Whether a service's task is over."""
+        return bool(task.ready())
+
+    def kill(self, task: Any) -> None:
+        """End a service's task from outside."""
+        task.kill(block=False)
+
+    async def result(self, task: Any) -> Any:
+        """Wait for a service's task; return or raise what came of it."""
+        return task.get()
 
     def ask(self, function: Callable[..., Any], *args: Any) -> _GeventAsker:
         return _GeventAsker(lambda: self._answer(function, *args))

@@ -143,7 +143,7 @@ async def test_a_task_that_waits_for_a_thread_is_ended_like_any_other(world: Wor
     task = root.spawn(root.async_.to_thread, may_end.wait)
     await world.sleep(0.01)
     await done(root.stop())
-    assert task.ready()
+    assert world.ended(task)
     may_end.set()
 
 

@@ -42,7 +42,7 @@ async def test_hooks_and_tasks_run_in_the_trees_own_thread(world: World):
     await done(root.start())
     await world.in_thread(root.restart)
     await world.in_thread(root.reload)
-    await world.in_thread(root.spawn, world.play, look)
+    await world.in_thread(root.spawn, world.task(look))
     await world.breathe()
     await world.in_thread(root.stop)
     assert len(seen) == 6
@@ -97,13 +97,13 @@ async def test_a_task_is_spawned_by_a_thread(world: World):
     root = plant(world, "a")
     await done(root.start())
     task = await world.in_thread(root.spawn, lambda: threading.get_ident())
-    assert task.get() == threading.get_ident()
+    assert await world.result(task) == threading.get_ident()
     later = await world.in_thread(root.spawn_later, 60, bool)
     often = await world.in_thread(root.every, 60, bool)
     assert root._tasks == {later, often}
     await done(root.stop())
-    assert later.ready()
-    assert often.ready()
+    assert world.ended(later)
+    assert world.ended(often)
 
 
 async def test_nothing_is_spawned_by_a_thread_in_a_service_that_is_stopped(world: World):

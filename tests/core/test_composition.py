@@ -57,9 +57,9 @@ async def test_stopping_one_service_leaves_the_tasks_of_another_alone(world: Wor
     root["b"].task(hang)
     await world.breathe()
     await done(root["b"].stop())
-    assert not task.ready()
+    assert not world.ended(task)
     await done(root.stop())
-    assert task.ready()
+    assert world.ended(task)
 
 
 def test_paths_lead_from_the_root(world: World):

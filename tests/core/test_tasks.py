@@ -29,7 +29,7 @@ async def test_a_task_gets_its_arguments_and_gives_its_result(world: World):
     root = plant(world, "a")
     await done(root.start())
     task = root.spawn(lambda *args, **kwargs: (args, kwargs), 1, 2, three=3)
-    assert task.get() == ((1, 2), {"three": 3})
+    assert await world.result(task) == ((1, 2), {"three": 3})
     await done(root.stop())
 
 
@@ -49,9 +49,9 @@ async def test_a_task_may_be_spawned_before_the_start_and_ends_with_the_stop(wor
     task = root.task(hang)
     await world.breathe()
     await done(root.start())
-    assert not task.ready()
+    assert not world.ended(task)
     await done(root.stop())
-    assert task.ready()
+    assert world.ended(task)
 
 
 async def test_a_stop_ends_what_was_spawned_in_a_service_that_was_never_started(world: World):
@@ -59,7 +59,7 @@ async def test_a_stop_ends_what_was_spawned_in_a_service_that_was_never_started(
     spawned = [root.task(hang), root["b"].task(hang)]
     await world.breathe()
     await done(root.stop())
-    assert all(task.ready() for task in spawned)
+    assert all(world.ended(task) for task in spawned)
     assert root.states == "a:init b:init"
 
 
@@ -181,7 +181,8 @@ async def test_a_task_that_always_spawns_another_does_not_hold_up_the_stop(world
 async def test_a_task_that_was_killed_before_it_began_is_forgotten(world: World):
     root = plant(world, "a")
     await done(root.start())
-    root.spawn(bool).kill()
+    world.kill(root.spawn(bool))
+    await world.breathe()
     assert not root._tasks
     await done(root.stop())
 
@@ -191,7 +192,8 @@ async def test_a_later_task_that_was_killed_is_forgotten(world: World):
     await done(root.start())
     task = root.spawn_later(60, bool)
     assert root._tasks == {task}
-    task.kill()
+    world.kill(task)
+    await world.breathe()
     assert not root._tasks
     await done(root.stop())
 
@@ -200,11 +202,11 @@ async def test_a_later_task_waits_for_its_time_and_ends_with_its_service(world: 
     root = plant(world, "a")
     await done(root.start())
     began = time.monotonic()
-    assert root.spawn_later(SOON, lambda: "ran").get() == "ran"
+    assert await world.result(root.spawn_later(SOON, lambda: "ran")) == "ran"
     assert time.monotonic() - began >= SOON * 0.9
     later = root.spawn_later(60, bool)
     await done(root.stop())
-    assert later.ready()
+    assert world.ended(later)
 
 
 @pytest.mark.fault(71)
@@ -237,7 +239,7 @@ async def test_a_stubborn_task_is_asked_again_and_then_left_behind(
         "a/b: a task is left behind",
     ]
     for record in caplog.records:
-        assert str(record.stack_info).startswith("GeventWorld.play\n")
+        assert str(record.stack_info).startswith("stubborn\n")
         assert "await gate.passed()" in str(record.stack_info)
 
 
@@ -310,11 +312,9 @@ async def test_a_task_that_raises_fails_its_service_and_those_above(
     assert sorted(root.story) == [f"-{each}" for each in "abcdefg"]
     chain = list(root.failure.chain())
     assert [failure.path for failure in chain] == [node.path for node in above] + [root[name].path]
-    assert [failure.phase for failure in chain] == ["child"] * len(above) + [
-        "task GeventWorld.play"
-    ]
-    assert str(root.failure) == f"{root[name].path}: task GeventWorld.play failed: Wrong: {name}"
-    assert messages(caplog) == [f"{root[name].path}: task GeventWorld.play failed: {name}"]
+    assert [failure.phase for failure in chain] == ["child"] * len(above) + ["task fail"]
+    assert str(root.failure) == f"{root[name].path}: task fail failed: Wrong: {name}"
+    assert messages(caplog) == [f"{root[name].path}: task fail failed: {name}"]
     assert caplog.records[0].exc_info[1] is root.failure.error
 
 
@@ -346,9 +346,8 @@ async def test_the_error_of_a_task_is_there_for_who_waits_for_it(world: World):
     await done(root.start())
     task = root.task(fail)
     with pytest.raises(Wrong):
-        task.get()
-    assert not task.successful()
-    assert isinstance(task.exception, Wrong)
+        await world.result(task)
+    assert world.ended(task)
     await done(root.wait("failed"))
 
 
@@ -366,7 +365,7 @@ async def test_a_task_that_raises_during_the_start_fails_it_with_its_error(
     assert root.states == "a:failed b:failed d:stopped e:failed c:init f:init g:init"
     chain = list(root.failure.chain())
     assert [failure.path for failure in chain] == ["a", "a/b", "a/b/e"]
-    assert chain[-1].phase == "task GeventWorld.play"
+    assert chain[-1].phase == "task fail"
     assert chain[-1].error is caught.value
     assert messages(caplog) == [], "whoever started it is told, and nobody twice"
 
@@ -387,7 +386,7 @@ async def test_of_two_tasks_that_raise_during_the_start_none_is_silent(
 ):
     async def start(node: Node) -> None:
         node.task(fail)
-        node.spawn(world.play, raise_other)
+        node.spawn(world.task(raise_other))
         await hang(node)
 
     async def raise_other() -> None:
@@ -396,7 +395,7 @@ async def test_of_two_tasks_that_raise_during_the_start_none_is_silent(
     root = plant(world, "a", a={"start": start})
     with pytest.raises(Wrong):
         await done(root.start())
-    assert messages(caplog) == ["a: task GeventWorld.play failed: the other"]
+    assert messages(caplog) == ["a: task raise_other failed: the other"]
 
 
 async def test_a_task_that_raises_while_the_start_is_given_up_is_logged(
@@ -418,7 +417,7 @@ async def test_a_task_that_raises_while_the_start_is_given_up_is_logged(
     await done(root.stop())
     with pytest.raises(Abandoned):
         await asker.result()
-    assert messages(caplog) == ["a: task GeventWorld.play failed: in the end"]
+    assert messages(caplog) == ["a: task work failed: in the end"]
 
 
 async def test_a_task_of_a_parent_that_raises_while_a_child_of_it_unwinds_is_logged(
@@ -448,7 +447,7 @@ async def test_a_task_of_a_parent_that_raises_while_a_child_of_it_unwinds_is_log
     gate.open()
     with pytest.raises(ValueError, match="b"):
         await asker.result()
-    assert messages(caplog) == ["a: task GeventWorld.play failed: parent's task"]
+    assert messages(caplog) == ["a: task work failed: parent's task"]
 
 
 async def test_an_error_that_a_hook_put_its_own_in_place_of_is_logged(
@@ -464,7 +463,7 @@ async def test_an_error_that_a_hook_put_its_own_in_place_of_is_logged(
     root = plant(world, "a", a={"start": start})
     with pytest.raises(ValueError, match="clean-up"):
         await done(root.start())
-    assert messages(caplog) == ["a: task GeventWorld.play failed: a"]
+    assert messages(caplog) == ["a: task fail failed: a"]
 
 
 async def test_a_child_that_fails_while_its_parent_starts_fails_that_start(
@@ -479,7 +478,7 @@ async def test_a_child_that_fails_while_its_parent_starts_fails_that_start(
         await done(root.start())
     assert root.states == "a:failed b:failed c:stopped"
     assert root.told == "+b +c -b -c"
-    assert messages(caplog) == ["a/b: task GeventWorld.play failed: b"]
+    assert messages(caplog) == ["a/b: task fail failed: b"]
 
 
 async def test_a_task_that_raises_during_the_stop_is_logged_and_stops_nothing(
@@ -498,7 +497,7 @@ async def test_a_task_that_raises_during_the_stop_is_logged_and_stops_nothing(
     await done(root.stop())
     assert root.states == "a:stopped b:stopped"
     assert root.failure is None
-    assert messages(caplog) == ["a/b: task GeventWorld.play failed: in the end"]
+    assert messages(caplog) == ["a/b: task work failed: in the end"]
 
 
 async def test_two_leaves_that_fail_at_once_bring_the_tree_down_once(world: World):
@@ -585,7 +584,7 @@ async def test_a_task_that_is_killed_or_ends_itself_fails_nothing(world: World):
 
     root = plant(world, "a")
     await done(root.start())
-    root.task(hang).kill()
+    world.kill(root.task(hang))
     root.task(end)
     await world.breathe()
     assert root.ready
@@ -763,7 +762,7 @@ async def test_autospawn_makes_calls_tasks(world: World):
 
     sender = Sender(world, "a")
     await done(sender.start())
-    assert sender.send("ab").get() == "abab"
+    assert await world.result(sender.send("ab")) == "abab"
     assert Sender.send.__doc__ == "Send it."
     await done(sender.stop())
 

@@ -21,15 +21,14 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from greenlet import greenlet
 
+from ..core import tasks
 from ..core.backend import Expired, Interruption, Operation
 from ..core.stacks import log_stack
-from ..core.tasks import GRACE
 from .base import run_to_end
 
 if TYPE_CHECKING:
@@ -54,7 +53,6 @@ class HookGreenlet(greenlet):
     def __init__(self, parent: OperationGreenlet) -> None:
         super().__init__(parent=parent)
         self.operation = parent.operation  # see Operation.callers
-        self.gr_context = copy_context()
         self.left_behind = False
 
     def run(self, hook: Callable[[], Any]) -> None:
@@ -160,7 +158,8 @@ class OperationGreenlet(_Greenlet):
             self._leave_behind(interruption)
             return
         self._broken_into += 1
-        self._arm(GRACE if self._limit is None else min(GRACE, self._limit), interruption)
+        limit = tasks.GRACE if self._limit is None else min(tasks.GRACE, self._limit)
+        self._arm(limit, interruption)
         self._hooks.throw(interruption)
 
     def _leave_behind(self, interruption: Interruption) -> None:
