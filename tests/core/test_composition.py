@@ -89,6 +89,9 @@ def test_siblings_with_the_same_name_are_numbered():
     ]
     workers[1].name = "other"
     assert workers[2].path == "Service/Worker-2"
+    root.remove_service(workers[0])
+    assert [worker.path for worker in workers] == ["Worker", "Service/other", "Service/Worker"]
+    assert root.add_service(workers[0]).path == "Service/Worker-2"
 
 
 @pytest.mark.parametrize("name", ["", "a/b"])

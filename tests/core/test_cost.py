@@ -70,6 +70,17 @@ async def test_a_service_costs_among_ten_times_as_many_about_the_same(world: Wor
     assert large < 3 * small
 
 
+def test_the_paths_of_many_siblings_cost_each_about_the_same():
+    def look(size: int) -> float:
+        root = tree_of(size)
+        began = time.process_time()
+        assert len({child.path for child in root.children}) == size
+        return (time.process_time() - began) / size
+
+    small, large = min(look(400) for _ in range(3)), min(look(4000) for _ in range(3))
+    assert large < 3 * small
+
+
 async def test_a_deep_tree_is_no_mistake(world: World):
     root = service = Empty()
     for _ in range(100):
