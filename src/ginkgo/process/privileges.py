@@ -140,7 +140,7 @@ def apply_umask(umask: int | str | None) -> int:
         inherited = os.umask(0o077)
         mask = inherited | DEFAULT_UMASK
     else:
-        mask = _read_umask(umask)
+        mask = read_umask(umask)
     os.umask(mask)
     return mask
 
@@ -154,10 +154,28 @@ def apply_rundir(path: str | None) -> None:
         ConfigError: there is no such folder.
         PermissionDenied: this user may not enter it.
     """
+    _enter(path, os.chdir)
+
+
+def check_rundir(path: str | None) -> None:
+    """Raise what `apply_rundir` would, and stay.
+
+    As root it is not seen here what another user may not enter.
+    """
+
+    def look(path: str) -> None:
+        os.close(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        if not os.access(path, os.X_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    _enter(path, look)
+
+
+def _enter(path: str | None, enter: Callable[[str], None]) -> None:
     if path is None:
         return
     try:
-        os.chdir(path)
+        enter(path)
     except PermissionError as error:
         raise PermissionDenied(
             f"cannot change to rundir {path} as uid {os.geteuid()}: {error.strerror}",
@@ -268,7 +286,12 @@ def _abort(system: System, why: str) -> NoReturn:
     system._exit(os.EX_NOPERM)
 
 
-def _read_umask(umask: int | str) -> int:
+def read_umask(umask: int | str) -> int:
+    """Return a file mode mask as a number; see `apply_umask`.
+
+    Raises:
+        ConfigError: it is no mask.
+    """
     try:
         mask = int(umask, 8) if isinstance(umask, str) else umask
     except ValueError:
