@@ -26,8 +26,7 @@ from ..core.errors import ConfigError, NoSuchUser, PermissionDenied, SystemFailu
 DEFAULT_UMASK = 0o027
 """Others get nothing, the group may read: what an application's files start with."""
 
-_PR_SET_DUMPABLE = 4  # <linux/prctl.h>
-_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_NO_NEW_PRIVS = 38  # <linux/prctl.h>
 _ID_LIMIT = 2**32 - 1  # (uid_t) -1 means "leave it as it is" to setresuid(2)
 
 
@@ -187,18 +186,6 @@ def _enter(path: str | None, enter: Callable[[str], None]) -> None:
             f"cannot change to rundir {path}: {reason}",
             hint="make the folder, or change the setting `rundir`",
         ) from error
-
-
-def prevent_core_dumps() -> None:
-    """See that no crash writes the memory, with its secrets, to a file.
-
-    Both are needed: the kernel does not heed the limit where dumps go to a program (core(5)).
-    Afterwards debuggers cannot attach, and /proc/PID/fd is for root only.
-    """
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _load_prctl()(_PR_SET_DUMPABLE, 0)
 
 
 def _find_user(user: str | int) -> tuple[str, int, int | None]:
