@@ -183,6 +183,12 @@ def _refusal(path: str, error: OSError) -> GinkgoError:
             f"logfile {path}: it is not a regular file", hint="Remove it, or choose another path."
         )
     if error.errno in (errno.EACCES, errno.EPERM):
+        if not os.path.lexists(path):
+            return PermissionDenied(
+                f"logfile {path}: {_user(os.geteuid())} may not make a file in {_nearest(path)}",
+                hint="Let that user write to the folder, or set logfile to a path in one of its "
+                "own: a log that is rotated has to be made anew.",
+            )
         return PermissionDenied(
             f"logfile {path}: {_user(os.geteuid())} may not write it",
             hint="Let that user write the file and its folder, or set logfile to another path.",
@@ -193,6 +199,14 @@ def _refusal(path: str, error: OSError) -> GinkgoError:
             hint="Make it, or set logfile to another path.",
         )
     return CannotCreate(f"logfile {path}: {error.strerror}", hint="Set logfile to another path.")
+
+
+def _nearest(path: str) -> str:
+    """Return the lowest folder above `path` that is there and can be seen."""
+    folder = os.path.dirname(path)
+    while not os.path.isdir(folder) and folder != "/":
+        folder = os.path.dirname(folder)
+    return folder
 
 
 def _user(uid: int) -> str:
