@@ -16,6 +16,7 @@ from tests.workshop import Workshop, eventually, wait_gone
 
 from ginkgo.control.manager import need_running
 from ginkgo.core.errors import PermissionDenied
+from ginkgo.logs.settings import default_logfile
 from ginkgo.process.instances import Found
 
 NEVER_STARTED = "fake.Never"
@@ -410,6 +411,32 @@ def test_log_prints_all_of_it(shop: Workshop, fake: Start) -> None:
     assert shop.ctl("-p", str(one.pid), "log").stdout == "one\ntwo\n"
     lines = shop.ctl("fake.App", "log", "--json").stdout.splitlines()
     assert [json.loads(line)["line"] for line in lines] == ["one", "two"]
+
+
+def test_a_last_line_without_its_end_is_in_the_json_too(shop: Workshop, fake: Start) -> None:
+    path = shop.write("app.log", "one\ntwo")
+    path.write_text("one\ntwo")
+    fake(FAKE_LOGFILE=str(path))
+    lines = shop.ctl("fake.App", "log", "--json").stdout.splitlines()
+    assert [json.loads(line)["line"] for line in lines] == ["one", "two"]
+    tail = shop.begin("ginkgoctl", "fake.App", "logtail", "--json")
+    tail.wait_for("one")
+    assert tail.stops(signal.SIGINT) == 130
+    assert [json.loads(line)["line"] for line in tail.lines] == ["one", "two"]
+
+
+def test_a_log_that_is_only_a_guess_is_told_as_that(shop: Workshop) -> None:
+    name = f"Guess{os.getpid()}"
+    usual = Path(default_logfile(name))
+    usual.write_text("of somebody\n")
+    try:
+        run = shop.ctl(f"fake.{name}", "log")
+        quiet = shop.ctl(f"fake.{name}", "log", "-q")
+    finally:
+        usual.unlink()
+    assert (run.returncode, run.stdout) == (0, "of somebody\n")
+    assert f"this is {usual}, which is only the default" in run.stderr
+    assert (quiet.stdout, quiet.stderr) == ("of somebody\n", "")
 
 
 @pytest.mark.fault(143)
