@@ -219,3 +219,26 @@ def test_a_refused_reload_shows_the_line_with_its_caret(app: Workshop) -> None:
     assert [each.strip() for each in below] == ["bad syntax", "^"]
     assert below[0].index("s") == below[1].index("^")
     assert app.ctl("app.conf.py", "stop").returncode == 0
+
+
+def test_a_config_file_of_python_2_gets_what_to_write_instead(app: Workshop) -> None:
+    lines = ['print "x"', "def go(self):", "    self.async.sleep(1)", '# print "no"']
+    configure(app, *lines, 'print "password =", 1')
+    for arguments in (["check"], []):
+        result = app.ginkgo(*arguments, "app.conf.py")
+        assert result.returncode == 78
+        assert (
+            "app.conf.py:3: print is a function since Python 3: write print(...)" in result.stderr
+        )
+        assert '    print "x"' in result.stderr.splitlines()
+        assert "app.conf.py:5: async is a keyword since Python 3.7: write .async_" in result.stderr
+        assert "password" not in result.stderr
+        assert '"no"' not in result.stderr
+        assert "It is written for Python 2" in result.stderr
+
+
+def test_what_only_looks_like_python_2_in_a_text_is_not_blamed(app: Workshop) -> None:
+    configure(app, '"""', "print this", '"""', "bad syntax")
+    result = app.ginkgo("check", "app.conf.py")
+    assert "app.conf.py:6:5: invalid syntax" in result.stderr
+    assert "Python 2" not in result.stderr
