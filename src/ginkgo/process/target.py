@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -25,18 +24,6 @@ from ..core.errors import (
 )
 from ..core.service import Service
 from .signals import Stopped
-
-PYTHON_2 = (
-    (
-        re.compile(r"\bginkgo\.async\b"),
-        "async is a keyword since Python 3.7: write ginkgo.async_ instead",
-    ),
-    (re.compile(r"\.async\b(?!_)"), "async is a keyword since Python 3.7: write .async_ instead"),
-    (re.compile(r"^\s*print\s+[^(\s=]"), "print is a function since Python 3: write print(...)"),
-    (re.compile(r"^\s*except\s+[\w.]+\s*,\s*\w+\s*:"), "write: except Error as name:"),
-    (re.compile(r"^\s*raise\s+[\w.]+\s*,"), "write: raise Error(message)"),
-    (re.compile(r"^\s*exec\s+[^(\s=]"), "exec is a function since Python 3: write exec(...)"),
-)
 
 
 def add_import_paths(*folders: str) -> None:
@@ -136,18 +123,16 @@ def _syntax_error(where: str, error: SyntaxError) -> ApplicationFailed:
 
 def _python_2_lines(filename: str) -> list[tuple[str, str, str]]:
     """The lines of a file that only Python 2 took: where, the line, and what to write instead."""
-    found = []
+    from ..config.python2 import python_2_lines
+
     try:
         with open(filename, encoding="utf-8", errors="replace") as file:
-            for number, line in enumerate(file, 1):
-                code = line.split("#", 1)[0]
-                for pattern, advice in PYTHON_2:
-                    if pattern.search(code):
-                        found.append((f"{filename}:{number}", line.strip(), advice))
-                        break
+            return [
+                (f"{filename}:{number}", line, advice)
+                for number, line, advice in python_2_lines(file)
+            ]
     except OSError:
         return []
-    return found
 
 
 def make_service(factory: Callable[[], Any], target: str) -> Service:
