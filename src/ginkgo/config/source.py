@@ -189,11 +189,11 @@ def _syntax(text: Text, error: SyntaxError) -> ConfigProblems:
     column = error.offset or 1
     place = f"{text.path}:{line}:{column}"
     written = error.text or text.line(line)
-    if old := _python_2(text, line):
-        return ConfigProblems(old, hint="It is written for Python 2: change what is shown here.")
     hint = None
     if written.lstrip().startswith("async") and "=" in written:
         hint = "async has been a keyword since Python 3.7; the setting is now called backend."
+    elif old := _python_2(text, line):
+        return ConfigProblems(old, hint="It is written for Python 2: change what is shown here.")
     if text.hides(written):
         return refuse(
             f"{error.msg} (the line is not shown: it may hold a secret)", place, hint=hint
