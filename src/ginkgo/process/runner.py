@@ -205,8 +205,6 @@ class _Process:
         )
         if self.stop_wanted:
             raise Stopped
-        for number in self.early.noted:
-            self._act(number)
         try:
             self.root.start()
         except Abandoned:
@@ -219,6 +217,8 @@ class _Process:
             raise self._ending(error) from error
         if self.stop_wanted:
             self.root.stop_soon()  # it came when there was nothing to stop yet
+        for number in self.early.noted:
+            self._act(number)
         if self.ready is not None:
             logger.info("%s is ready: pid %d", self.root.path, os.getpid())
             self.ready.ready()
