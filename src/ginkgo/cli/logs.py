@@ -55,8 +55,10 @@ def logfile(options: argparse.Namespace) -> str:
             hint="it runs in the foreground, and logs where it was started, or has a `logconfig`",
         )
     if found.state == "unknown":
+        from ..control.manager import who_may_look
+
         raise PermissionDenied(
-            f"the log of {name} is not known: {found.reason}", hint="ask as its user, or as root"
+            f"the log of {name} is not known: {found.reason}", hint=who_may_look()
         )
     from ..process.instances import last_logfile
     from ..process.places import is_config_file
