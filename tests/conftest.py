@@ -21,8 +21,8 @@ settings.register_profile("search", deadline=None, max_examples=2_000, print_blo
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
-# A shell that starts this in the background ignores SIGINT and SIGQUIT, nohup(1) ignores SIGHUP, and
-# so would every process that a test starts.
+# A shell that starts this in the background ignores SIGINT and SIGQUIT, nohup(1) ignores SIGHUP,
+# and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
