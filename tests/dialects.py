@@ -61,6 +61,8 @@ class World(Protocol):
 
     name: str
     closing: bool
+    threads: list[threading.Thread]
+    """Those of :meth:`in_thread`: they go on when whoever waits for them is killed."""
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any: ...
     def play(self, script: Script, *args: Any) -> Any: ...
@@ -121,6 +123,7 @@ class GeventWorld:
 
     def __init__(self) -> None:
         self._gates: list[_GeventGate] = []
+        self.threads: list[threading.Thread] = []
         self.closing = False
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -186,6 +189,7 @@ class GeventWorld:
             wakeup.send()
 
         thread = threading.Thread(target=call, daemon=True)
+        self.threads.append(thread)
         thread.start()
         try:
             ended.wait()
