@@ -30,7 +30,6 @@ from tests.leaks import nothing_left_behind
 from tests.trees import MARKS, Node, Wrong, hang, hang_and_retry, hang_and_swallow
 
 from ginkgo import Service
-from ginkgo.async_ import gevent_operations
 from ginkgo.core import tasks
 from ginkgo.core.failure import Abandoned, SpawnRefused
 
@@ -242,6 +241,7 @@ class Machine(RuleBasedStateMachine):
         finally:
             self.world.close()
             self.world.run(self.world.breathe())
+            self.world.leave()
             self.leaks.__exit__(None, None, None)
 
     async def the_end(self) -> None:
@@ -305,7 +305,6 @@ def test_whatever_happens_to_a_tree_the_invariants_hold(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(tasks, "GRACE", SOON)
-    monkeypatch.setattr(gevent_operations, "GRACE", SOON)
     monkeypatch.setattr(logging.getLogger("ginkgo"), "disabled", True)
     logging.disable()
     try:

@@ -17,6 +17,7 @@ from tests.trees import (
     ready_later,
 )
 
+from ginkgo.core import tasks
 from ginkgo.core.failure import Abandoned
 
 
@@ -171,9 +172,7 @@ async def test_a_reload_during_the_stop_is_ignored(world: World):
 async def test_a_stop_breaks_into_a_reload_that_hangs(
     world: World, name: str, hanging: object, monkeypatch: pytest.MonkeyPatch
 ):
-    from ginkgo.async_ import gevent_operations
-
-    monkeypatch.setattr(gevent_operations, "GRACE", 0.02)
+    monkeypatch.setattr(tasks, "GRACE", 0.02)
     root = plant(world, SEVEN)
     await done(root.start())
     root.forget()

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from greenlet import greenlet
 
+from ..core import tasks
 from ..core.backend import Expired, Interruption, Operation
-from ..core.tasks import GRACE
 from .base import run_to_end
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ else:
 
 logger = logging.getLogger(__name__)
 
-TIMES = 2  # a hook is broken into so often, GRACE seconds apart, before it is left behind
+TIMES = 2  # a hook is broken into so often, tasks.GRACE seconds apart, before it is left behind
 
 
 class HookGreenlet(greenlet):
@@ -159,7 +159,8 @@ class OperationGreenlet(_Greenlet):
             self._leave_behind(interruption)
             return
         self._broken_into += 1
-        self._arm(GRACE if self._limit is None else min(GRACE, self._limit), interruption)
+        grace = tasks.GRACE
+        self._arm(grace if self._limit is None else min(grace, self._limit), interruption)
         self._hooks.throw(interruption)
 
     def _leave_behind(self, interruption: Interruption) -> None:

@@ -145,6 +145,8 @@ async def _run_do_start(operation: Operation, service: Service) -> float | None:
 
 
 async def _wait_until_ready(operation: Operation, service: Service, began: float) -> None:
+    if operation.abandoned is not None:  # while the hook came to its end, where it has a thread
+        raise operation.abandoned
     limit = start_limit(service)
     backend = operation.backend
     left = None if limit is None else max(0.0, began + limit - backend.now())
