@@ -32,6 +32,7 @@ from tests.trees import MARKS, Node, Wrong, hang, hang_and_retry, hang_and_swall
 from ginkgo import Service
 from ginkgo.core import tasks
 from ginkgo.core.failure import Abandoned, SpawnRefused
+from ginkgo.core.waiting import at_rest
 
 SOON = 0.004  # seconds; every limit of every service
 IN_TIME = 15.0  # seconds in which all that was asked for must have an answer
@@ -221,7 +222,12 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def what_does_not_run_has_nothing_that_runs(self) -> None:
-        for node in getattr(self, "all", ()):
+        if hasattr(self, "world"):
+            with self.world.still():
+                self.look_at_all()
+
+    def look_at_all(self) -> None:
+        for node in self.all:
             if node._state in ("stopped", "failed") and node._operation is None:
                 assert not node._tasks, f"{node!r} has tasks"
                 assert node.runs == 0, f"{node!r} is owed a do_stop"
@@ -229,7 +235,7 @@ class Machine(RuleBasedStateMachine):
                 assert node.runs == 1, f"{node!r} was not started"
             if node._state in ("starting", "stopping"):
                 assert node._operation is not None, f"{node!r} is held by nobody"
-        assert not getattr(self, "broken", ())
+        assert not self.broken
 
     # -- what holds in the end ------------------------------------------------------------------
 
@@ -257,12 +263,10 @@ class Machine(RuleBasedStateMachine):
             except BaseException as error:  # GreenletExit: it was killed
                 assert type(error).__name__ in ("UsageError", "GreenletExit"), repr(error)
         self.calls = []
-        for node in self.all:  # those that were removed too
-            try:
-                await done(node.stop())
-            except (Wrong, TimeoutError, BaseExceptionGroup):
-                pass
-        await self.world.breathe()
+        await self.stop_all()
+        while not self.world.turns and not all(map(at_rest, self.all)):
+            assert time.monotonic() < deadline, self.tell()
+            await self.stop_all()  # a task or callback was late with its start
         self.what_does_not_run_has_nothing_that_runs()
         for node in self.all:
             assert node._state in ("init", "stopped"), self.tell()
@@ -272,8 +276,18 @@ class Machine(RuleBasedStateMachine):
             node.mood = dict.fromkeys(MARKS, "work")
         await self.ordinary_life_goes_on()
 
+    async def stop_all(self) -> None:
+        for node in self.all:  # those that were removed too
+            try:
+                await done(node.stop())
+            except (Abandoned, Wrong, TimeoutError, BaseExceptionGroup):
+                pass
+        await self.world.breathe()
+
     async def ordinary_life_goes_on(self) -> None:
         """After all that it has been through the tree starts, reloads and stops like a new one."""
+        for node in self.all:
+            node.start_timeout = node.stop_timeout = IN_TIME
         root = self.all[0]
         self.story.clear()
         await done(root.start())
