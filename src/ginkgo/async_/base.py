@@ -8,6 +8,7 @@ one ``send``: see :func:`run_to_end`.
 from __future__ import annotations
 
 import functools
+import inspect
 import time
 import weakref
 from _thread import TIMEOUT_MAX
@@ -81,6 +82,16 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError(f"{work!r} suspended on a backend that blocks")
 
 
+def is_coroutine_function(function: Callable[..., Any]) -> bool:
+    """Whether a call of `function` gives a coroutine, as far as can be seen from outside."""
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_flags & inspect.CO_COROUTINE:
+        return True  # by far the most, without the way through `inspect`
+    return inspect.iscoroutinefunction(function) or (
+        code is None and inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+    )
+
+
 class Visitor:
     """What a thread asks a tree by that has not begun to live in any thread.
 
@@ -89,6 +100,7 @@ class Visitor:
     """
 
     here = False
+    cancellation = ()
 
     def drive(self, operation: Operation, work: Coroutine[Any, Any, T]) -> T:
         return run_to_end(work)

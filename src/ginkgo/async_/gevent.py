@@ -136,6 +136,7 @@ class GeventBackend:
     """See :class:`ginkgo.core.backend.Backend`."""
 
     name = "gevent"
+    cancellation = ()  # a greenlet that is killed in serve_forever leaves the tree running
 
     def __init__(self, hub: Any) -> None:
         self._hub = hub

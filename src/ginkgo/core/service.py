@@ -23,7 +23,7 @@ the class, so that a subclass need not call ``super().__init__()``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from . import lifecycle
@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     from .state import State as _State
 
 S = TypeVar("S", bound="Service")
+
+
+async def _done(value: Any) -> Any:
+    """What a lifecycle call gives: on asyncio it is awaited, elsewhere it has happened."""
+    return await value if hasattr(value, "__await__") else value
 
 
 class _NotReady:
@@ -89,6 +94,7 @@ class Service:
     _reload_wanted = False
     _name: str | None = None
     _ending: BaseException | None = None
+    _pending: Any = None
 
     # -- hooks: what a subclass writes -----------------------------------------------------------
 
@@ -114,13 +120,27 @@ class Service:
         """Make `child` a part of this service, and return it.
 
         In a service that runs the child is started at once. If that fails, the error is raised,
-        and the child is not part of the service.
+        and the child is not part of the service. On asyncio the start has only begun when this
+        returns; ``await self.add_service(child)`` waits for it, and returns the child.
         """
         self._adopt(child)
         if self._starts_what_is_added:
             operation = Operation(self.backend_in_use, child, "start")
-            operation.backend.drive(operation, self._start_added(operation, child))
+            pending = operation.backend.drive(operation, self._start_added(operation, child))
+            if pending is not None:
+                child._pending = pending
+                pending.add_done_callback(child._started)
         return child
+
+    def _started(self, pending: Any) -> None:
+        if self._pending is pending:
+            del self._pending
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """Wait for the start that :meth:`add_service` has begun."""
+        if self._pending is not None:
+            yield from self._pending.__await__()
+        return self
 
     @property
     def _starts_what_is_added(self) -> bool:
@@ -328,16 +348,22 @@ class Service:
             SystemExit: a task raised it.
         """
         backend = self._backend_to_start
+        return backend.run(self._serve(backend))
+
+    async def _serve(self, backend: Backend) -> None:
         with context.serving(self):
             try:
                 if self._state != READY:
-                    self.start()
-                backend.run(lifecycle.over(backend, self))
+                    await _done(self.start())
+                await lifecycle.over(backend, self)
             except KeyboardInterrupt:
-                self.stop()
+                await _done(self.stop())
                 return
+            except backend.cancellation:
+                await _done(self.stop())
+                raise
             except Abandoned:
-                backend.run(lifecycle.over(backend, self))
+                await lifecycle.over(backend, self)
         if self._ending is not None:
             raise self._ending
         if self.failure is not None:
@@ -361,6 +387,13 @@ class Service:
 
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
+
+    async def __aenter__(self) -> Self:
+        await _done(self.start())
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await _done(self.stop())
 
     # -- tasks -----------------------------------------------------------------------------------
 
