@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from .backend import Expired, Interruption, Operation
 from .context import context
-from .errors import UsageError
+from .errors import ConfigError, UsageError
 from .failure import (
     Abandoned,
     Failure,
@@ -74,6 +74,7 @@ async def _bring_up(operation: Operation, service: Service) -> None:
     operation.interruptible = True
     try:
         _check_limits(service)
+        _check_backend(operation, service)
         if service.start_before:
             given = await _run_do_start(operation, service)
             await _start_children(operation, service)
@@ -446,6 +447,18 @@ def _check_limits(service: Service) -> None:
         limit = getattr(service, name)
         if limit is not None and not (isinstance(limit, (int, float)) and limit >= 0):
             raise UsageError(f"{service.path}: {name} is a number of seconds, not {limit!r}")
+
+
+def _check_backend(operation: Operation, service: Service) -> None:
+    name = operation.backend.name
+    if service.only_on is not None and service.only_on != name:
+        kind = f"{type(service).__module__}.{type(service).__name__}"
+        raise ConfigError(
+            f"{service.path} is a {kind}, which is for {service.only_on}, and its tree runs on "
+            f"{name}",
+            hint=f"Take the one from ginkgo.async_.{name}, or let the tree run on "
+            f"{service.only_on}: backend = {service.only_on!r} in the config file or on the root.",
+        )
 
 
 def _stopped_meanwhile(service: Service) -> Abandoned:

@@ -63,6 +63,7 @@ class Service:
             process's `stop_timeout` (10).
         backend: the name of the backend of a tree whose root is this service; None for the
             configured one.
+        only_on: the name of the backend that a server or client is written for, or None.
         failure: why the service failed, or None.
         reload_error: what its last `do_reload` raised, or None.
         stop_errors: what its last stop raised, there or below.
@@ -75,6 +76,7 @@ class Service:
     start_timeout: float | None = None
     stop_timeout: float | None = None
     backend: str | None = None
+    only_on: str | None = None
 
     failure: Failure | None = None
     reload_error: BaseException | None = None

@@ -78,6 +78,8 @@ def load(options: Options, *, strict: bool = False, check: bool = True) -> Loade
     log = log_settings(label.rpartition(".")[2])()
     warnings = settings.check(strict=strict) if check else ()
     _apply_timeouts(process)
+    context.backend = process.backend
+    context.loop = process.loop
     return Loaded(factory, label, process, log, warnings)
 
 
@@ -116,4 +118,3 @@ def _change(change: dict[str, str]) -> dict[str, str]:
 def _apply_timeouts(process: ProcessSettings) -> None:
     context.start_timeout = process.start_timeout
     context.stop_timeout = process.stop_timeout
-    context.backend = process.backend

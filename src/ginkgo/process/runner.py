@@ -34,6 +34,7 @@ from ..logs.stdio import unbuffer
 from ..logs.terminal import BrokenPipe
 from ..logs.tracebacks import user_traceback
 from . import privileges
+from .choosing import Choice, check
 from .guard import Guard
 from .launcher import ReadyPipe
 from .loading import Loaded, configure, load
@@ -51,21 +52,24 @@ logger = logging.getLogger(__name__)
 AFTERWARDS = 2.0  # seconds that the interpreter has to end in, when everything has stopped
 
 
-def run(options: Options, ready: ReadyPipe | None, companions: Sequence[Companion]) -> int:
+def run(
+    options: Options, ready: ReadyPipe | None, companions: Sequence[Companion], choice: Choice
+) -> int:
     """Load a target and run it until it ends. Returns the exit status.
 
     Args:
         options: what the command line says.
         ready: the pipe to the launcher; None in the foreground.
         companions: see :func:`ginkgo.process.start.start`.
+        choice: the backend that this process is prepared for.
 
     Raises:
         GinkgoError: why it could not be started, or what ended it.
     """
     if ready is None:
-        return _run(options, None, companions)
+        return _run(options, None, companions, choice)
     try:
-        return _run(options, ready, companions)
+        return _run(options, ready, companions, choice)
     except BaseException as error:
         # Everything is unwound by now: whoever reads this may start it again at once.
         cause = error.__cause__ if isinstance(error, ApplicationFailed) else error
@@ -74,13 +78,15 @@ def run(options: Options, ready: ReadyPipe | None, companions: Sequence[Companio
         raise
 
 
-def _run(options: Options, ready: ReadyPipe | None, companions: Sequence[Companion]) -> int:
+def _run(
+    options: Options, ready: ReadyPipe | None, companions: Sequence[Companion], choice: Choice
+) -> int:
     loaded = load(options)
     if loaded.process.daemon and ready is None:
         return launch(options)
     beside = [companion() for companion in companions]
     with ExitStack() as undo:
-        process = _Process(options, ready, loaded, undo)
+        process = _Process(options, ready, loaded, undo, choice)
         process.prepare()
         process.start(beside)
         return process.wait()
@@ -92,8 +98,14 @@ class _Process:
     root: Service
 
     def __init__(
-        self, options: Options, ready: ReadyPipe | None, loaded: Loaded, undo: ExitStack
+        self,
+        options: Options,
+        ready: ReadyPipe | None,
+        loaded: Loaded,
+        undo: ExitStack,
+        choice: Choice,
     ) -> None:
+        self.choice = choice
         self.options = options
         self.ready = ready
         self.daemon = ready is not None
@@ -129,8 +141,14 @@ class _Process:
         self.undo.callback(self.pidfile.remove)
         if not self.daemon:
             print(f"Starting process with {self.options.target}...")
+        if not self.choice.chosen:
+            context.backend = self.choice.backend
         self.root = make_service(self.loaded.factory, self.loaded.label)
         context.root = self.root
+        check(self.root, self.choice)
+        if self.choice.because:
+            backend = self.choice.backend
+            logger.info("%s: %s runs on %s", self.choice.because, self.root.path, backend)
         if identity is not None:
             self._bind()
             logs.give_to(identity.uid, identity.gid)

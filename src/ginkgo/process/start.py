@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .choosing import Choice, choose
 from .options import Options
 from .places import is_config_file
 from .target import check_exists
@@ -43,12 +44,12 @@ def start(options: Options, companions: Sequence[Companion] = ()) -> int:
     known = look_ahead(options)
     if known.get("daemon") is True and ready is None:
         return launch(options)
-    patch_for(options)
+    choice = patch_for(options)
     from .guard import leave
     from .runner import run
 
     try:
-        status = run(options, ready, companions)
+        status = run(options, ready, companions, choice)
     except KeyboardInterrupt:  # before there was a tree to stop in order
         status = 0
     return leave(status)
@@ -64,22 +65,26 @@ def look_ahead(options: Options) -> dict[str, Any]:
     return peek(options.target)
 
 
-def patch_for(options: Options) -> None:
+def patch_for(options: Options) -> Choice:
     """Make the standard library cooperative where the tree of this target runs on gevent.
 
     Before anything of the application is imported, so that what it imports is patched too.
+
+    Returns:
+        The backend that the process is now prepared for.
     """
     known = look_ahead(options)
+    choice = choose(options, known)
     given = dict(each.partition("=")[::2] for each in options.assignments)
-    backend = options.backend or given.get("backend") or os.environ.get("GINKGO_BACKEND")
     wanted = given.get("monkey_patch") or os.environ.get("GINKGO_MONKEY_PATCH")
     if wanted is None:
         wanted = known.get("monkey_patch", True)
     patched = str(wanted).strip().lower() not in ("false", "0", "no", "off")
-    if patched and (backend or known.get("backend", "gevent")) == "gevent":
+    if patched and choice.backend == "gevent":
         from ..async_.patching import patch
 
         patch()
+    return choice
 
 
 def launch(options: Options) -> int:

@@ -68,7 +68,7 @@ class StreamClient(Service):
         ...             print(line.strip())
     """
 
-    backend = "gevent"
+    backend = only_on = "gevent"
 
     def __init__(
         self,

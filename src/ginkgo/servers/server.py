@@ -94,7 +94,7 @@ class Server(Service):
         ConfigError: nobody handles what comes in, or nothing may come in.
     """
 
-    backend = "gevent"
+    backend = only_on = "gevent"
 
     _noun = "connection"
     _closes_first = True  # before it drains, so that nobody new can connect
