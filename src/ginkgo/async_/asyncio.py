@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import functools
 import importlib
 import logging
 import threading
@@ -28,7 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from ..core.backend import Backend, Interruption, Operation, Signal
 from ..core.context import context
 from ..core.errors import ConfigError, UsageError
-from ..core.tasks import refuse_spawn, task_failed, task_name
+from ..core.tasks import refuse_spawn, task_name
 from ..core.waiting import at_rest
 from .asyncio_operations import (
     Driven,
@@ -39,6 +38,7 @@ from .asyncio_operations import (
     stack_of,
 )
 from .asyncio_primitives import Primitives
+from .asyncio_tasks import repeating, run, run_in_thread, run_later
 from .base import (
     ThreadSignal,
     Visitor,
@@ -47,7 +47,6 @@ from .base import (
     thread_has_ended,
     thread_life,
 )
-from .workers import Outcome, in_thread
 
 if TYPE_CHECKING:
     from ..core.service import Service
@@ -60,7 +59,11 @@ T = TypeVar("T")
 
 LOOPS = ("auto", "uvloop", "asyncio")
 
-_SERVERS: dict[str, str] = {}
+_SERVERS = {
+    "ASGIServer": "ginkgo.servers.asgi",
+    "ProtocolServer": "ginkgo.servers.asyncio_stream",
+    "StreamServer": "ginkgo.servers.asyncio_stream",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -373,11 +376,11 @@ class AsyncioBackend:
         if running_loop() is not self.loop and not self._at_rest_here:
             return self._spawn_from_thread(service, function, args, kwargs, delay)
         if delay is not None:
-            work = _run_later(delay, service, function, args, kwargs)
+            work = run_later(delay, service, function, args, kwargs)
         elif is_coroutine_function(function):
-            work = _run(service, function, args, kwargs)
+            work = run(service, function, args, kwargs)
         else:
-            work = _run_in_thread(service, function, args, kwargs)
+            work = run_in_thread(service, function, args, kwargs)
         task = self.loop.create_task(work)
         tasks = service._tasks
         if tasks is None:
@@ -408,7 +411,7 @@ class AsyncioBackend:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> Task:
-        return self.spawn(service, _repeating(service, seconds, function, args, kwargs), (), {})
+        return self.spawn(service, repeating(service, seconds, function, args, kwargs), (), {})
 
     def cancel(self, task: Task) -> None:
         task._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -471,131 +474,3 @@ def _already(loop: asyncio.AbstractEventLoop, result: Any) -> asyncio.Future[Any
 
 async def _waits_for(driven: Driven) -> Any:
     return await driven
-
-
-# -- what a task does ----------------------------------------------------------------------------
-
-
-async def _run(
-    service: Service,
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> Any:
-    try:
-        return await function(*args, **kwargs)
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:
-        _raised(service, function, error)
-        raise
-
-
-async def _run_in_thread(
-    service: Service,
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> Any:
-    result, error = await _thread(service, function, args, kwargs)
-    try:
-        if error is not None:
-            _raised(service, function, error)
-            raise error
-    finally:
-        del error  # its traceback holds this frame
-    if isinstance(result, Coroutine):  # the function was a coroutine function in disguise
-        return await _run(service, functools.wraps(function)(lambda: result), (), {})
-    return result
-
-
-async def _run_later(
-    delay: float,
-    service: Service,
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> Any:
-    await asyncio.sleep(delay)
-    run = _run if is_coroutine_function(function) else _run_in_thread
-    return await run(service, function, args, kwargs)
-
-
-async def _thread(
-    service: Service,
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> Outcome:
-    """Call a function in a worker thread. It ends when the function does.
-
-    A thread cannot be broken into: a function that takes long looks at ``self.async_.stopping``.
-    """
-    future = in_thread(function, args, kwargs)
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait((future,))
-        except asyncio.CancelledError as asked:
-            if service._state in ("stopped", "failed"):
-                raise  # it is left behind already
-            cancelled = asked
-    result, error = future.result()
-    if error is None and cancelled is not None:
-        if isinstance(result, Coroutine):
-            result.close()
-        raise cancelled
-    return result, error
-
-
-def _raised(service: Service, function: Callable[..., Any], error: BaseException) -> None:
-    """A task has raised. On return it raises the same, for whoever awaits it."""
-    task = None if running_loop() is None else asyncio.current_task()
-    if task is None or (isinstance(error, GeneratorExit) and not _runs(task, function)):
-        return  # it is thrown away with its loop
-    task_failed(service, task_name(function), error)
-    if isinstance(error, (SystemExit, KeyboardInterrupt)):
-        raise asyncio.CancelledError from error  # asyncio ends its loop on the two
-    task.add_done_callback(_retrieve)
-
-
-def _runs(task: Task, function: Callable[..., Any]) -> bool:
-    """Whether it is this task that runs `function`, and not the garbage collector in its midst."""
-    frame = getattr(task.get_coro(), "cr_frame", None)
-    return frame is not None and frame.f_locals.get("function") is function
-
-
-def _retrieve(task: Task) -> None:
-    """It is told already: asyncio need not do so as well."""
-    if not task.cancelled():
-        task.exception()
-
-
-def _repeating(
-    service: Service,
-    seconds: float,
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> Callable[[], Coroutine[Any, Any, None]]:
-    """A task that calls `function` at multiples of `seconds`; see :func:`.base.repeating`."""
-    on_loop = is_coroutine_function(function)
-
-    async def repeat() -> None:
-        due = time.monotonic() + seconds
-        while True:
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            if on_loop:
-                await function(*args, **kwargs)
-            else:
-                result, error = await _thread(service, function, args, kwargs)
-                if error is not None:
-                    raise error
-                if isinstance(result, Coroutine):
-                    await result
-            late = time.monotonic() - due
-            due += seconds * (1 + max(0, int(late // seconds)))
-
-    functools.update_wrapper(repeat, function)
-    repeat.__qualname__ = task_name(function)
-    return repeat

@@ -96,7 +96,7 @@ class Service:
     _reload_wanted = False
     _name: str | None = None
     _ending: BaseException | None = None
-    _pending: Any = None
+    _start_pending: Any = None
 
     # -- hooks: what a subclass writes -----------------------------------------------------------
 
@@ -130,18 +130,18 @@ class Service:
             operation = Operation(self.backend_in_use, child, "start")
             pending = operation.backend.drive(operation, self._start_added(operation, child))
             if pending is not None:
-                child._pending = pending
-                pending.add_done_callback(child._started)
+                child._start_pending = pending
+                pending.add_done_callback(child._start_is_over)
         return child
 
-    def _started(self, pending: Any) -> None:
-        if self._pending is pending:
-            del self._pending
+    def _start_is_over(self, pending: Any) -> None:
+        if self._start_pending is pending:
+            del self._start_pending
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Wait for the start that :meth:`add_service` has begun."""
-        if self._pending is not None:
-            yield from self._pending.__await__()
+        if self._start_pending is not None:
+            yield from self._start_pending.__await__()
         return self
 
     @property
@@ -350,9 +350,9 @@ class Service:
             SystemExit: a task raised it.
         """
         backend = self._backend_to_start
-        return backend.run(self._serve(backend))
+        return backend.run(self._serve_until_over(backend))
 
-    async def _serve(self, backend: Backend) -> None:
+    async def _serve_until_over(self, backend: Backend) -> None:
         with context.serving(self):
             try:
                 if self._state != READY:

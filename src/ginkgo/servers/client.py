@@ -25,9 +25,9 @@ from ..core.errors import ConfigError
 from ..core.service import Service
 from .addresses import Address, AddressLike
 from .connection import Connection
+from .listening import raised_by
 from .retry import Retry
 from .seldom import Seldom
-from .server import raised_by
 
 if TYPE_CHECKING:
     import ssl
