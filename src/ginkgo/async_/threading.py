@@ -51,7 +51,9 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["Stopping", "Task", "ThreadingBackend", "Timeout", "backend"]
 
-_SERVERS: dict[str, str] = {}
+_SERVERS = {
+    "StreamServer": "ginkgo.servers.threading_stream",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -80,7 +80,6 @@ class _Poller:
         self._epoll = select.epoll()
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._wakeup, select.EPOLLIN)
-        self._over = False
         start_thread(Strand(), self._run, "ginkgo: descriptors")
 
     def add(self, fd: int) -> None:
@@ -90,15 +89,14 @@ class _Poller:
         self._epoll.unregister(fd)
 
     def end(self) -> None:
-        self._over = True
         os.eventfd_write(self._wakeup, 1)
 
     def _run(self) -> None:
-        try:
-            while not self._over:
-                for fd, _ in self._epoll.poll():
-                    if fd != self._wakeup:
-                        self._readable(self, fd)
-        finally:
-            self._epoll.close()
-            os.close(self._wakeup)
+        ready: list[int] = []
+        while self._wakeup not in ready:
+            ready = [fd for fd, _ in self._epoll.poll()]
+            for fd in ready:
+                if fd != self._wakeup:
+                    self._readable(self, fd)
+        self._epoll.close()
+        os.close(self._wakeup)

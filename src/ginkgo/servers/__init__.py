@@ -10,6 +10,8 @@
     retry           how long to wait between two attempts
     seldom          a log line that may not come too often
 
+    threading_server, threading_stream   the same on threads
+
     server          on gevent: what all servers have in common: bind, take in, drain, cut
     stream          the server of streams      connection, tls_connection: what its handler gets
     datagram        the server of datagrams
