@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..core.backend import Backend, Interruption, Operation, Signal
 from ..core.context import context
-from ..core.errors import ConfigError, UsageError
+from ..core.errors import UsageError
 from ..core.tasks import refuse_spawn, task_name
 from ..core.waiting import at_rest
 from .asyncio_operations import (
@@ -47,6 +47,7 @@ from .base import (
     thread_has_ended,
     thread_life,
 )
+from .loops import new_loop
 
 if TYPE_CHECKING:
     from ..core.service import Service
@@ -56,8 +57,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-LOOPS = ("auto", "uvloop", "asyncio")
 
 _SERVERS = {
     "ASGIServer": "ginkgo.servers.asgi",
@@ -92,29 +91,6 @@ def backend(visiting: bool = False) -> Backend:
         return cast(Backend, Visitor())
     _threads.own = _Own(AsyncioBackend(new_loop(context.loop)))
     return cast(Backend, _threads.own.backend)
-
-
-def new_loop(kind: str) -> asyncio.AbstractEventLoop:
-    """Make a loop: ``uvloop``, ``asyncio``, or with ``auto`` uvloop's where it is installed.
-
-    Raises:
-        ConfigError: there is no such kind, or uvloop is not installed.
-    """
-    if kind not in LOOPS:
-        raise ConfigError(f"there is no loop {kind!r}", hint=f"loop is one of: {', '.join(LOOPS)}.")
-    if kind != "asyncio":
-        try:
-            import uvloop
-        except ImportError as error:
-            if kind == "uvloop":
-                raise ConfigError(
-                    "loop is 'uvloop', and uvloop is not installed",
-                    hint='Install it: pip install "ginkgo[asyncio]"',
-                ) from error
-        else:
-            made: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-            return made
-    return asyncio.new_event_loop()
 
 
 class _Own:

@@ -85,11 +85,26 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
 def is_coroutine_function(function: Callable[..., Any]) -> bool:
     """Whether a call of `function` gives a coroutine, as far as can be seen from outside."""
     code = getattr(function, "__code__", None)
-    if code is not None and code.co_flags & inspect.CO_COROUTINE:
-        return True  # by far the most, without the way through `inspect`
-    return inspect.iscoroutinefunction(function) or (
-        code is None and inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+    if code is not None:  # nearly always; the way through `inspect` takes ten times as long
+        return bool(code.co_flags & inspect.CO_COROUTINE)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004
     )
+
+
+def on_bridge(service: Service, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A coroutine function as a function that blocks: it runs on the bridge."""
+
+    @functools.wraps(function)  # messages about the task name what the user wrote
+    def call(*args: Any, **kwargs: Any) -> Any:
+        from .bridge import CancelledError
+
+        try:
+            return service.async_.run(function(*args, **kwargs))
+        except CancelledError:
+            return None  # it has ended itself
+
+    return call
 
 
 class Visitor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from email.utils import formatdate
 from typing import Any
 
@@ -33,7 +34,8 @@ class ASGIServer(ProtocolServer):
 
     The application's lifespan is supported: the server is ready when its startup is complete, and
     a startup that fails fails the start. When the server stops, idle connections are closed, and
-    requests under way have `drain_timeout` seconds.
+    requests under way have `drain_timeout` seconds. In a tree that runs on gevent the application
+    runs on the bridge.
 
     Args:
         address: as for :class:`~ginkgo.servers.asyncio_stream.StreamServer`, as are the arguments
@@ -52,6 +54,8 @@ class ASGIServer(ProtocolServer):
         >>> def AppServer():
         ...     return ASGIServer(":8000", app)
     """
+
+    backend = only_on = None  # it brings its loop along
 
     def __init__(
         self,
@@ -88,9 +92,20 @@ class ASGIServer(ProtocolServer):
         """How many requests were answered since the last start."""
         return 0 if self._lifespan is None else self._shared.total_requests
 
-    async def do_start(self) -> Any:
+    def do_start(self) -> Any:
         """Listen, start the application up, and answer."""
         self.bind()
+        return self._on_loop(self._come_up())
+
+    def do_stop(self) -> Any:
+        """Answer what is under way, and shut the application down."""
+        return self._on_loop(self._come_down())
+
+    def _on_loop(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Awaited on asyncio; elsewhere run to its end on the bridge."""
+        return work if asyncio._get_running_loop() is not None else self.async_.run(work)
+
+    async def _come_up(self) -> None:
         if not self._config.loaded:
             self._config.load()
         self._shared = Shared(self._config)
@@ -104,8 +119,7 @@ class ASGIServer(ProtocolServer):
         self._lifespan = lifespan
         super().do_start()
 
-    async def do_stop(self) -> Any:
-        """Answer what is under way, and shut the application down."""
+    async def _come_down(self) -> None:
         try:
             await super().do_stop()
         finally:

@@ -78,7 +78,8 @@ class Handler:
 class Server(Listening):
     """A server on asyncio; see :class:`~ginkgo.servers.listening.Listening`."""
 
-    backend = only_on = "asyncio"
+    backend: str | None = "asyncio"
+    only_on: str | None = "asyncio"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
