@@ -10,7 +10,10 @@
     retry           how long to wait between two attempts
     seldom          a log line that may not come too often
 
-    threading_server, threading_stream   the same on threads
+    listening       what the servers of all backends have in common
+    reconnecting    what their clients have
+
+    threading_*     on threads: server, stream, datagram, client
 
     server          on gevent: what all servers have in common: bind, take in, drain, cut
     stream          the server of streams      connection, tls_connection: what its handler gets
