@@ -81,9 +81,11 @@ class Strand:
         waiter: what it waits for, or None.
         timeouts: the ``with timeout(...)`` that it is in.
         runs: how many coroutines of the core it runs for its own caller.
+        hang_up: called when it is interrupted, to end what waits in the kernel; or None. It must
+            not block.
     """
 
-    __slots__ = ("owner", "pending", "runs", "timeouts", "waiter")
+    __slots__ = ("hang_up", "owner", "pending", "runs", "timeouts", "waiter")
 
     def __init__(self, owner: Any = None) -> None:
         self.owner = owner
@@ -91,13 +93,16 @@ class Strand:
         self.waiter: Waiter | None = None
         self.timeouts: list[Timeout] = []
         self.runs = 0
+        self.hang_up: Callable[[], object] | None = None
 
     def interrupt(self, reason: BaseException) -> None:
         """Make its wait, or the next one if it is in none, raise `reason`. From any thread."""
         self.pending = reason
-        waiter = self.waiter
+        waiter, hang_up = self.waiter, self.hang_up
         if waiter is not None:
             waiter.set()
+        if hang_up is not None:
+            hang_up()
 
     def check(self) -> None:
         """Raise what is pending."""
