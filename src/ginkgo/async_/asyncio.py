@@ -60,8 +60,11 @@ T = TypeVar("T")
 
 _SERVERS = {
     "ASGIServer": "ginkgo.servers.asgi",
+    "DatagramServer": "ginkgo.servers.asyncio_datagram",
     "ProtocolServer": "ginkgo.servers.asyncio_stream",
+    "StreamClient": "ginkgo.servers.asyncio_client",
     "StreamServer": "ginkgo.servers.asyncio_stream",
+    "WSGIServer": "ginkgo.servers.asyncio_wsgi",
 }
 
 

@@ -55,7 +55,8 @@ class ASGIServer(ProtocolServer):
         ...     return ASGIServer(":8000", app)
     """
 
-    backend = only_on = None  # it brings its loop along
+    backend: str | None = None
+    only_on: str | None = None  # it brings its loop along
 
     def __init__(
         self,
@@ -72,9 +73,9 @@ class ASGIServer(ProtocolServer):
         elif type(self).application is ASGIServer.application:
             raise ConfigError(f"{type(self).__name__} at {address} has no application")
         super().__init__(address, **options)
-        given = {"interface": "asgi3"} if application is None else {}
+        given = {} if self._is_given(application) else {"interface": "asgi3"}
         self._config = Config(
-            self.application,
+            self._called(),
             access_log=access_log,
             lifespan=lifespan,
             log_config=None,
@@ -86,6 +87,14 @@ class ASGIServer(ProtocolServer):
     async def application(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request. A subclass writes it, unless the constructor gets a function."""
         raise NotImplementedError
+
+    def _is_given(self, application: Any) -> bool:
+        """Whether uvicorn has to find out which version of ASGI it speaks."""
+        return application is not None
+
+    def _called(self) -> Any:
+        """What uvicorn calls."""
+        return self.application
 
     @property
     def requests(self) -> int:
