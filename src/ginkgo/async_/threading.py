@@ -55,6 +55,7 @@ _SERVERS = {
     "DatagramServer": "ginkgo.servers.threading_datagram",
     "StreamClient": "ginkgo.servers.threading_client",
     "StreamServer": "ginkgo.servers.threading_stream",
+    "WSGIServer": "ginkgo.servers.threading_wsgi",
 }
 
 
