@@ -10,6 +10,7 @@ Source: the ASGI specification (https://asgi.readthedocs.io), its lifespan proto
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Coroutine
 from email.utils import formatdate
@@ -27,6 +28,8 @@ except ImportError as error:
         "ASGIServer needs uvicorn, which is not installed",
         hint='Install it: pip install "ginkgo[asyncio]"',
     ) from error
+
+error_logger = logging.getLogger("uvicorn.error")
 
 
 class ASGIServer(ProtocolServer):
@@ -82,6 +85,7 @@ class ASGIServer(ProtocolServer):
             **(given | (uvicorn or {})),
         )
         self._lifespan: Any = None
+        self._level = logging.NOTSET
         self._shared: Shared
 
     async def application(self, scope: Any, receive: Any, send: Any) -> None:
@@ -115,6 +119,7 @@ class ASGIServer(ProtocolServer):
         return work if asyncio._get_running_loop() is not None else self.async_.run(work)
 
     async def _come_up(self) -> None:
+        self._set_level()
         if not self._config.loaded:
             self._config.load()
         self._shared = Shared(self._config)
@@ -127,6 +132,18 @@ class ASGIServer(ProtocolServer):
             )
         self._lifespan = lifespan
         super().do_start()
+
+    def do_reload(self) -> Any:
+        """Take a new certificate and a new level of the log, if there are any."""
+        super().do_reload()
+        self._set_level()
+
+    def _set_level(self) -> None:
+        """uvicorn takes a logger without a level of its own for one that traces every step."""
+        level = logging.getLogger("uvicorn").getEffectiveLevel()
+        if error_logger.level in (logging.NOTSET, self._level):
+            error_logger.setLevel(level)
+            self._level = level
 
     async def _come_down(self) -> None:
         try:

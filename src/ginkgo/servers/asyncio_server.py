@@ -49,9 +49,11 @@ class Handler:
     Attributes:
         task: in which it does so, while there is one.
         address: whom it serves.
+        is_new: whether its peer may still be about to send what it sends with its connect.
     """
 
     task: asyncio.Task[Any] | None = None
+    is_new = False
 
     def __init__(self, address: Any) -> None:
         self.address = address
@@ -62,11 +64,6 @@ class Handler:
         if isinstance(self.address, tuple):
             return str(Address.of(self.address))
         return "a client of the unix socket"
-
-    @property
-    def is_new(self) -> bool:
-        """Whether its peer may still be about to send what it sends with its connect."""
-        return False
 
     def tell(self) -> None:
         """The server stops: come to an end."""

@@ -36,8 +36,9 @@ class StreamServer(Connections):
         return StreamHandler(self, connection, address)
 
     async def _attend(self, handler: StreamHandler) -> None:
-        reader = handler.reader = Reader(loop=self._loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
+        reader = asyncio.StreamReader(loop=self._loop)
+        handler.listen_to(reader)
+        protocol = Protocol(reader, loop=self._loop)
         transport = await self._connect(protocol, handler)
         if transport is None:
             return
@@ -71,19 +72,28 @@ class StreamHandler(ConnectionHandler):
     Attributes:
         reader, writer: what the handler has got, once there is a connection.
         told: the server stops.
+        is_new: nothing has come from the peer.
     """
 
-    reader: Reader | None = None
+    reader: asyncio.StreamReader | None = None
     writer: asyncio.StreamWriter | None = None
     told = False
+    is_new = True
 
     def __init__(self, server: StreamServer, connection: socket.socket, address: Any) -> None:
         super().__init__(connection, address)
         self._server = server
 
-    @property
-    def is_new(self) -> bool:
-        return self.reader is None or not self.reader.heard
+    def listen_to(self, reader: asyncio.StreamReader) -> None:
+        """Notice the first that comes; the rest does not pass here."""
+        self.reader = reader
+
+        def first(data: Any) -> None:
+            self.is_new = False
+            del reader.feed_data
+            reader.feed_data(data)
+
+        reader.feed_data = first  # type: ignore[method-assign]
 
     def tell(self) -> None:
         self.told = True
@@ -96,6 +106,7 @@ class StreamHandler(ConnectionHandler):
         if self._server.tls:
             # The end of the socket's input would close the connection before the answer is out.
             self.transport.pause_reading()
+            self.reader.feed_data = _nothing  # type: ignore[method-assign]
             self.reader.feed_eof()
             return
         try:
@@ -108,19 +119,18 @@ class StreamHandler(ConnectionHandler):
         return raised_by(self.reader, error) or raised_by(self.writer, error)
 
 
-class Reader(asyncio.StreamReader):
-    """asyncio's stream reader; it knows whether anything has come.
+class Protocol(asyncio.StreamReaderProtocol):
+    """asyncio's, but for an error of its connection: whoever reads or writes is told of that."""
 
-    Attributes:
-        heard: something has.
-    """
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        closed: Any = self._closed  # type: ignore[attr-defined]
+        if closed.done() and not closed.cancelled():
+            closed.exception()
 
-    heard = False
 
-    def feed_data(self, data: Any) -> None:
-        if not self.at_eof() and not self._eof:  # type: ignore[attr-defined]
-            self.heard = True
-            super().feed_data(data)
+def _nothing(data: Any) -> None:
+    """What comes in behind the end is for nobody."""
 
 
 async def close(writer: asyncio.StreamWriter) -> None:
