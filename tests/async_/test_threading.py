@@ -138,7 +138,11 @@ def test_threads_that_never_end_do_not_keep_the_process(script: Run):
         stop_timeout = 0.1
 
         def do_start(self):
+            self.spawn(self.say_when_ready)
             self.spawn(time.sleep, 1e6)
+
+        def say_when_ready(self):
+            self.wait("ready")
             print("started")
 
         def do_stop(self):
