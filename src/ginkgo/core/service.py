@@ -31,7 +31,7 @@ from .backend import Backend, Operation
 from .context import context
 from .errors import UsageError
 from .failure import Abandoned, Failure
-from .state import READY, STARTING, STATES, State, notify
+from .state import FAILED, READY, STARTING, STATES, STOPPED, State, notify
 from .tasks import refuse_spawn
 from .waiting import at_rest
 
@@ -407,8 +407,10 @@ class Service:
         Raises:
             SpawnRefused: the service is stopped.
         """
-        refuse_spawn(self)
-        return self.backend_in_use.spawn(self, function, args, kwargs)
+        if self._state in (STOPPED, FAILED):
+            refuse_spawn(self)
+        backend = self._backend or self.backend_in_use
+        return backend.spawn(self, function, args, kwargs)
 
     def spawn_later(
         self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any

@@ -52,11 +52,13 @@ class Handler:
         is_new: whether its peer may still be about to send what it sends with its connect.
     """
 
-    task: asyncio.Task[Any] | None = None
+    __slots__ = ("address", "task")
+
     is_new = False
 
     def __init__(self, address: Any) -> None:
         self.address = address
+        self.task: asyncio.Task[Any] | None = None
 
     @property
     def peer(self) -> str:
@@ -377,11 +379,12 @@ class Connections(Server):
 class ConnectionHandler(Handler):
     """What serves one connection."""
 
-    transport: Any = None
+    __slots__ = ("socket", "transport")
 
     def __init__(self, connection: socket.socket, address: Any) -> None:
         super().__init__(address)
         self.socket = connection
+        self.transport: Any = None
 
     def hang_up(self) -> None:
         if self.transport is not None:

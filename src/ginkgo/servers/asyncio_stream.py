@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.errors import ConfigError
+from .addresses import Address
 from .asyncio_server import ConnectionHandler, Connections
 from .listening import raised_by
 
@@ -181,7 +182,7 @@ class ProtocolServer(Connections):
         raise NotImplementedError
 
     def _handler(self, connection: socket.socket, address: Any) -> ProtocolHandler:
-        return ProtocolHandler(self, connection, address)
+        return ProtocolHandler(self, connection)
 
     async def _carry_out(self, handler: Any) -> None:
         """Hand the connection over. It is active until the protocol's `connection_lost`."""
@@ -212,28 +213,34 @@ class ProtocolServer(Connections):
 
 
 class ProtocolHandler(ConnectionHandler):
-    """A connection that a protocol serves."""
+    """A connection that a protocol serves. There may be very many: it keeps little."""
 
-    protocol: Any = None
-    told = False
+    __slots__ = ("protocol", "server", "told")
 
-    def __init__(self, server: ProtocolServer, connection: socket.socket, address: Any) -> None:
-        super().__init__(connection, address)
-        self._server = server
+    def __init__(self, server: ProtocolServer, connection: socket.socket) -> None:
+        super().__init__(connection, None)
+        self.server = server
+        self.protocol: Any = None
+        self.told = False
+
+    @property
+    def peer(self) -> str:
+        address = self.transport and self.transport.get_extra_info("peername")
+        return str(Address.of(address)) if address else "a client"
 
     def watch(self, protocol: Any) -> None:
         """Be called when the connection of `protocol` is lost."""
-        connection_lost = protocol.connection_lost
         self.protocol = protocol
         protocol.ginkgo_handler = self
+        protocol.connection_lost = self.connection_lost
 
-        def lost(error: Exception | None) -> None:
-            try:
-                connection_lost(error)
-            finally:
-                self._server._lost(self, error)
-
-        protocol.connection_lost = lost
+    def connection_lost(self, error: Exception | None) -> None:
+        """Called by the transport, in place of the protocol's own."""
+        protocol = self.protocol
+        try:
+            type(protocol).connection_lost(protocol, error)
+        finally:
+            self.server._lost(self, error)
 
     def tell(self) -> None:
         self.told = True
@@ -242,7 +249,7 @@ class ProtocolHandler(ConnectionHandler):
         shutdown = getattr(self.protocol, "shutdown", None)
         if shutdown is not None:
             shutdown()
-        elif self._server.tls:
+        elif self.server.tls:
             if not self.protocol.eof_received():
                 self.transport.close()
         else:
