@@ -31,6 +31,7 @@ from tests.trees import MARKS, Node, Wrong, hang, hang_and_retry, hang_and_swall
 
 from ginkgo import Service
 from ginkgo.core import tasks
+from ginkgo.core.context import context
 from ginkgo.core.errors import UsageError
 from ginkgo.core.failure import Abandoned, SpawnRefused
 from ginkgo.core.waiting import at_rest
@@ -320,6 +321,7 @@ def in_order(service: Service) -> list[Service]:
 def test_whatever_happens_to_a_tree_the_invariants_hold(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(context, "backend", WORLDS[backend].name)  # type: ignore[attr-defined]
     monkeypatch.setattr(tasks, "GRACE", SOON)
     monkeypatch.setattr(logging.getLogger("ginkgo"), "disabled", True)
     logging.disable()
