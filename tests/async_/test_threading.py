@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import os
 import signal
@@ -17,6 +18,7 @@ from tests.trees import Wrong
 
 from ginkgo import Service
 from ginkgo.async_ import threading as threads
+from ginkgo.async_.bridge import bridge
 from ginkgo.async_.threading import Stopping
 from ginkgo.async_.threading_primitives import Event, Lock, Queue
 from ginkgo.core import tasks
@@ -384,6 +386,35 @@ def test_a_hook_that_hangs_in_c_is_shown_and_left_behind(caplog, monkeypatch):
     may_end.set()
     assert "do_start does not end, and is left behind" in caplog.text
     assert "may_end.wait()" in caplog.text
+
+
+# -- coroutines -------------------------------------------------------------------------------
+
+
+def test_a_coroutine_runs_on_the_bridge_and_ends_with_its_service():
+    begun, ended = Event(), Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.set()
+
+    async def answer() -> int:
+        await asyncio.sleep(0)
+        return 42
+
+    try:
+        with App() as app:
+            assert app.async_.run(answer()) == 42
+            with pytest.raises(TimeoutError):
+                app.async_.run(asyncio.sleep(60), timeout=0.01)
+            app.spawn(work)
+            assert begun.wait(LIMIT)
+        assert ended.is_set()
+    finally:
+        bridge.close()
 
 
 # -- descriptors ------------------------------------------------------------------------------

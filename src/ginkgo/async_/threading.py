@@ -38,7 +38,7 @@ from ..core.backend import Operation
 from ..core.errors import ConfigError
 from ..core.tasks import refuse_spawn, task_failed, task_name
 from ..core.waiting import at_rest
-from .base import repeating, run_to_end
+from .base import is_coroutine_function, on_bridge, repeating, run_to_end
 from .threading_operations import Monitor, OperationThread
 from .threading_primitives import Event, Primitives
 from .threading_waits import Stopping, Strand, Timeout, Waiter, current, stack_of, start_thread
@@ -288,6 +288,8 @@ class ThreadingBackend:
         kwargs: Mapping[str, Any],
         delay: float | None = None,
     ) -> Task:
+        if is_coroutine_function(function):
+            function = on_bridge(service, function)
         task = Task(self.monitor, service, function, args, kwargs, delay)
         with self.monitor:
             refuse_spawn(service)  # it may have stopped since it was asked
@@ -305,6 +307,8 @@ class ThreadingBackend:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> Any:
+        if is_coroutine_function(function):
+            function = on_bridge(service, function)
         return self.spawn(service, repeating(service, seconds, function, args, kwargs), (), {})
 
     def cancel(self, task: Task) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextvars
 from _thread import allocate_lock
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -311,6 +311,18 @@ class Primitives:
             raise error
         finally:
             del error
+
+    def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Wait for a coroutine: it runs on the bridge, a thread with an asyncio loop.
+
+        A task that is told to end cancels it.
+
+        Raises:
+            TimeoutError: it took more than `timeout` seconds.
+        """
+        from .bridge import bridge
+
+        return bridge.run(work, timeout, Waiter(), lambda waiter: current().wait(waiter))
 
     @property
     def stopping(self) -> bool:
