@@ -59,6 +59,7 @@ def test_a_connection_is_kept_for_many_requests(run):
     for _ in range(20):
         assert get(client, "/path?a=b") == (200, b"Hello World")
     client.close()
+    server.stop()  # counted is what has been answered, a moment later
     assert (server.requests, server.accepted) == (20, 1)
 
 
@@ -155,6 +156,7 @@ def test_an_application_that_raises_gives_500_and_harms_nobody(run, caplog):
     client.close()
     assert get(client)[0] == 200
     client.close()
+    server.stop()
     assert server.failed == 1
     assert "the application failed at" in caplog.text
 
