@@ -108,14 +108,15 @@ def test_what_would_end_a_loop_does_not_end_the_bridge(root: Node, error: BaseEx
 def test_its_time_may_be_limited(root: Node):
     hanging = Coroutine()
     with pytest.raises(TimeoutError):
-        root.async_.run(hanging.hang(), timeout=0.01)
+        root.async_.run(hanging.hang(), timeout=0.01)  # counted from its beginning
     assert hanging.ended.is_set()
     assert root.async_.run(double(1), timeout=10) == 2
 
 
 def test_a_timeout_around_it_cancels_the_coroutine_and_waits_for_its_end(root: Node):
     hanging = Coroutine(takes=0.02)
-    with pytest.raises(TimeoutError), root.async_.timeout(0.01):
+    root.async_.run(double(1))  # the bridge is there
+    with pytest.raises(TimeoutError), root.async_.timeout(0.5):
         root.async_.run(hanging.hang())
     assert hanging.ended.is_set()
 
@@ -217,9 +218,10 @@ def test_it_is_called_again_and_again(root: Node):
 
 @pytest.mark.fault(71)
 def test_one_that_swallows_its_cancellation_does_not_hold_up_the_stop(world: GeventWorld):
-    closing = threading.Event()
+    begun, closing = threading.Event(), threading.Event()
 
     async def swallows() -> None:
+        begun.set()
         while not closing.is_set():
             try:
                 await asyncio.sleep(0.1)
@@ -230,7 +232,7 @@ def test_one_that_swallows_its_cancellation_does_not_hold_up_the_stop(world: Gev
     root.stop_timeout = 0.05
     root.start()
     task = root.spawn(swallows)
-    gevent.sleep(0.02)
+    until(begun.is_set)
     began = time.monotonic()
     with pytest.raises(StopTimeout):
         root.stop()
