@@ -96,6 +96,27 @@ class AsyncioWorld:
         """Carry a script out within a hook or task."""
         return await script(*args)
 
+    def task(self, script: Any) -> Callable[..., Any]:
+        """A script as what can be spawned; it has the script's short name."""
+
+        async def carry_out(*args: Any) -> Any:
+            return await self.play(script, *args)
+
+        carry_out.__qualname__ = script.__name__
+        return carry_out
+
+    def ended(self, task: Any) -> bool:
+        """Whether a service's task is over."""
+        return bool(task.done())
+
+    def kill(self, task: Any) -> None:
+        """End a service's task from outside."""
+        task.cancel()
+
+    async def result(self, task: Any) -> Any:
+        """Wait for a service's task; return or raise what came of it."""
+        return await task
+
     def ask(self, function: Callable[..., Any], *args: Any) -> AsyncioAsker:
         return AsyncioAsker(self._loop, self._answer(function, *args))
 

@@ -42,21 +42,6 @@ async def done(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-async def outcome(task: Any) -> Any:
-    """What a task returns or raises."""
-    return await task if inspect.isawaitable(task) else task.get()
-
-
-def ended(task: Any) -> bool:
-    """Whether a task has ended."""
-    return bool(task.done() if hasattr(task, "done") else task.ready())
-
-
-def cancel(task: Any) -> None:
-    """Have a task end."""
-    (task.cancel if hasattr(task, "cancel") else task.kill)()
-
-
 @asynccontextmanager
 async def within(manager: Any) -> AsyncIterator[Any]:
     """``with`` a timeout or a lock: on asyncio ``async with``."""
@@ -103,6 +88,10 @@ class World(Protocol):
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any: ...
     def play(self, script: Script, *args: Any) -> Any: ...
+    def task(self, script: Script) -> Callable[..., Any]: ...
+    def ended(self, task: Any) -> bool: ...
+    def kill(self, task: Any) -> None: ...
+    async def result(self, task: Any) -> Any: ...
     def ask(self, function: Callable[..., Any], *args: Any) -> Asker: ...
     def gate(self) -> Gate: ...
     def soon(self, function: Callable[..., Any], *args: Any) -> None: ...
@@ -169,6 +158,27 @@ class GeventWorld:
     def play(self, script: Script, *args: Any) -> Any:
         """Carry a script out within a hook or task."""
         return run_to_end(script(*args))
+
+    def task(self, script: Script) -> Callable[..., Any]:
+        """A script as what can be spawned; it has the script's short name."""
+
+        def carry_out(*args: Any) -> Any:
+            return self.play(script, *args)
+
+        carry_out.__qualname__ = script.__name__
+        return carry_out
+
+    def ended(self, task: Any) -> bool:
+        """Whether a service's task is over."""
+        return bool(task.ready())
+
+    def kill(self, task: Any) -> None:
+        """End a service's task from outside."""
+        task.kill(block=False)
+
+    async def result(self, task: Any) -> Any:
+        """Wait for a service's task; return or raise what came of it."""
+        return task.get()
 
     def ask(self, function: Callable[..., Any], *args: Any) -> _GeventAsker:
         return _GeventAsker(lambda: self._answer(function, *args))

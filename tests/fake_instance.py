@@ -1,7 +1,7 @@
 """An instance without a tree: what the control plane and the manager are tested against.
 
-In a test's own process as a `FakeInstance`; as a program ``fake_instance.py NAME [no-control]``,
-driven by lines on its standard input:
+In a test's own process as a `FakeInstance`; as a program ``fake_instance.py NAME [no-control]
+[no-record]``, driven by lines on its standard input:
 
     state ready           the root is in that state now
     trouble PATH STATE    a service is not ready, or failed
@@ -84,7 +84,7 @@ class FakeInstance:
 class FakeProcess:
     """A fake instance that has a process, a runtime folder, a lock and a control socket."""
 
-    def __init__(self, name: str, control: bool) -> None:
+    def __init__(self, name: str, control: bool, published: bool = True) -> None:
         from ginkgo.control.server import ControlServer
         from ginkgo.process.runtime import Record, RuntimeFolder, runtime_folder
 
@@ -105,7 +105,8 @@ class FakeProcess:
             logfile=self.fake.logfile,
             control=os.path.join(self.folder.path, "control.sock"),
         )
-        self.folder.publish(record)
+        if published:
+            self.folder.publish(record)
         self.fake.on_reload = lambda: print("reload asked", flush=True)
         self.server = ControlServer(self.folder.fd, self.fake) if control else None
         if self.server is not None:
@@ -165,7 +166,7 @@ class FakeProcess:
 
 def main() -> None:
     name, *words = sys.argv[1:]
-    FakeProcess(name, "no-control" not in words).obey()
+    FakeProcess(name, "no-control" not in words, "no-record" not in words).obey()
 
 
 if __name__ == "__main__":

@@ -90,6 +90,27 @@ class ThreadingWorld:
         """Carry a script out within a hook or task."""
         return run_to_end(script(*args))
 
+    def task(self, script: Any) -> Callable[..., Any]:
+        """A script as what can be spawned; it has the script's short name."""
+
+        def carry_out(*args: Any) -> Any:
+            return self.play(script, *args)
+
+        carry_out.__qualname__ = script.__name__
+        return carry_out
+
+    def ended(self, task: Any) -> bool:
+        """Whether a service's task is over."""
+        return bool(task.ready())
+
+    def kill(self, task: Any) -> None:
+        """End a service's task from outside."""
+        task.kill(block=False)
+
+    async def result(self, task: Any) -> Any:
+        """Wait for a service's task; return or raise what came of it."""
+        return task.get()
+
     def ask(self, function: Callable[..., Any], *args: Any) -> ThreadAsker:
         return ThreadAsker(lambda: self._answer(function, *args))
 

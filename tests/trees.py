@@ -72,7 +72,7 @@ class Node(Service):
 
     def task(self, script: Any, *args: Any) -> Any:
         """Spawn a task that carries a script out."""
-        return self.spawn(self.world.play, script, self, *args)
+        return self.spawn(self.world.task(script), self, *args)
 
     @property
     def states(self) -> str:

@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from tests.dialects import World, done, ended, within
+from tests.dialects import World, done, within
 from tests.trees import Node, Wrong, hang, plant
 
 from ginkgo import Service
@@ -145,7 +145,7 @@ async def test_a_task_that_waits_for_a_thread_is_ended_like_any_other(world: Wor
     task = root.spawn(root.async_.to_thread, may_end.wait)
     await world.sleep(0.01)
     await done(root.stop())
-    assert ended(task)
+    assert world.ended(task)
     may_end.set()
 
 

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from tests.dialects import World, done, ended, outcome
+from tests.dialects import World, done
 from tests.trees import SEVEN, Node, Wrong, at, fail, hang, plant, ready_later
 
 from ginkgo import require_ready
@@ -42,7 +42,7 @@ async def test_hooks_and_tasks_run_in_the_trees_own_thread(world: World):
     await done(root.start())
     await world.in_thread(root.restart)
     await world.in_thread(root.reload)
-    await world.in_thread(root.spawn, world.play, look)
+    await world.in_thread(root.spawn, world.task(look))
     await world.breathe()
     await world.in_thread(root.stop)
     assert len(seen) == 6
@@ -104,13 +104,13 @@ async def test_a_task_is_spawned_by_a_thread(world: World):
         return threading.get_ident()
 
     task = await world.in_thread(root.spawn, world.play, where)
-    assert (await outcome(task) == threading.get_ident()) is world.loop
+    assert (await world.result(task) == threading.get_ident()) is world.loop
     later = await world.in_thread(root.spawn_later, 60, bool)
     often = await world.in_thread(root.every, 60, bool)
     assert root._tasks == {later, often}
     await done(root.stop())
-    assert ended(later)
-    assert ended(often)
+    assert world.ended(later)
+    assert world.ended(often)
 
 
 async def test_nothing_is_spawned_by_a_thread_in_a_service_that_is_stopped(world: World):

@@ -14,6 +14,11 @@ import pytest
 from tests.cli.conftest import Start
 from tests.workshop import Workshop, eventually, wait_gone
 
+from ginkgo.control.manager import need_running
+from ginkgo.core.errors import PermissionDenied
+from ginkgo.logs.settings import default_logfile
+from ginkgo.process.instances import Found
+
 NEVER_STARTED = "fake.Never"
 
 
@@ -274,6 +279,40 @@ def test_reload_falls_back_to_a_signal_and_says_so(shop: Workshop, fake: Start) 
     one.program.wait_for("^hangup$")
 
 
+@pytest.mark.fault(103)
+def test_a_reload_during_a_start_is_told_as_that(shop: Workshop, fake: Start) -> None:
+    one = fake("fake.App", "no-control", "no-record")
+    run = shop.ctl("fake.App", "reload")
+    assert run.returncode == 0
+    assert f"pid {one.pid} is starting" in run.stderr
+    assert "it reloads when it is ready" in run.stderr
+    one.program.wait_for("^hangup$")
+
+
+@pytest.mark.parametrize("action", ["reload", "stop", "wait"])
+def test_a_pid_that_means_no_instance_is_told_once(shop: Workshop, action: str) -> None:
+    other = shop.begin("sleep", "1000")
+    shop.write("garbage.pid", "no number\n")
+    nobodys = f"pid {other.pid} (sleep) is not known to be an instance"
+    for given, told in ((str(other.pid), nobodys), ("garbage.pid", "garbage.pid holds no pid")):
+        run = shop.ctl("-p", given, action)
+        said = run.stdout + run.stderr
+        assert run.returncode == (0 if action == "stop" else 7)
+        assert said.count(told) == 1
+        assert "is not running" not in said
+        assert "ginkgoctl start" not in said
+    assert other.process.poll() is None
+
+
+def test_root_is_not_told_to_ask_as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    unseen = Found("unknown", reason="pid 1 (init) is not known to be an instance")
+    for uid, asked in ((0, False), (1000, True)):
+        monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
+        with pytest.raises(PermissionDenied) as caught:
+            need_running(unseen, "pid 1")
+        assert ("as root" in str(caught.value.hint)) is asked
+
+
 @pytest.mark.fault(110)
 def test_reload_of_a_stopped_process_is_not_even_tried(shop: Workshop, fake: Start) -> None:
     one = fake()
@@ -372,6 +411,32 @@ def test_log_prints_all_of_it(shop: Workshop, fake: Start) -> None:
     assert shop.ctl("-p", str(one.pid), "log").stdout == "one\ntwo\n"
     lines = shop.ctl("fake.App", "log", "--json").stdout.splitlines()
     assert [json.loads(line)["line"] for line in lines] == ["one", "two"]
+
+
+def test_a_last_line_without_its_end_is_in_the_json_too(shop: Workshop, fake: Start) -> None:
+    path = shop.write("app.log", "one\ntwo")
+    path.write_text("one\ntwo")
+    fake(FAKE_LOGFILE=str(path))
+    lines = shop.ctl("fake.App", "log", "--json").stdout.splitlines()
+    assert [json.loads(line)["line"] for line in lines] == ["one", "two"]
+    tail = shop.begin("ginkgoctl", "fake.App", "logtail", "--json")
+    tail.wait_for("one")
+    assert tail.stops(signal.SIGINT) == 130
+    assert [json.loads(line)["line"] for line in tail.lines] == ["one", "two"]
+
+
+def test_a_log_that_is_only_a_guess_is_told_as_that(shop: Workshop) -> None:
+    name = f"Guess{os.getpid()}"
+    usual = Path(default_logfile(name))
+    usual.write_text("of somebody\n")
+    try:
+        run = shop.ctl(f"fake.{name}", "log")
+        quiet = shop.ctl(f"fake.{name}", "log", "-q")
+    finally:
+        usual.unlink()
+    assert (run.returncode, run.stdout) == (0, "of somebody\n")
+    assert f"this is {usual}, which is only the default" in run.stderr
+    assert (quiet.stdout, quiet.stderr) == ("of somebody\n", "")
 
 
 @pytest.mark.fault(143)

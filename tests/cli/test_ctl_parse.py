@@ -45,14 +45,20 @@ def test_every_action_of_the_manual_is_there(action: str) -> None:
     ("line", "message"),
     [
         ("", "an action is missing"),
-        ("a.B", "'a.B' is no action"),
+        ("a.B", "an action is missing: what about a.B?"),
+        ("conf/app", "an action is missing: what about conf/app?"),
+        ("frobnicate", "'frobnicate' is no action"),
+        ("a.B stop status", "stop and status are more than one action"),
+        ("stop a.B status", "stop and status are more than one action"),
         ("a.B frobnicate", "'frobnicate' is no action"),
         ("status", "status needs a target"),
         ("a.B c.D status", "'a.B c.D' is more than one target"),
         ("a.B status c.D", "is more than one target"),
         ("-p 1 a.B status", "two ways to name one thing"),
-        ("--timeout soon a.B wait", "invalid seconds value: 'soon'"),
-        ("--timeout nan a.B wait", "invalid seconds value: 'nan'"),
+        ("--timeout soon a.B wait", "argument --timeout: 'soon' is not a number of seconds"),
+        ("--timeout nan a.B wait", "argument --timeout: 'nan' is not a number of seconds"),
+        ("-n many a.B logtail", "'many' is not a number of lines"),
+        ("-n -1 a.B logtail", "-n"),
         ("--timeout -1 a.B wait", "--timeout"),
         ("--for happiness a.B wait", "happiness"),
         ("--nosuch a.B wait", "--nosuch"),
@@ -68,14 +74,17 @@ def test_what_makes_no_sense_is_told(line: str, message: str) -> None:
 def test_wrong_usage_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["a.B"]) == 2
     out, err = capsys.readouterr()
-    assert (out, err.splitlines()[0]) == ("", "ginkgoctl: 'a.B' is no action")
+    assert (out, err.splitlines()[0]) == ("", "ginkgoctl: an action is missing: what about a.B?")
 
 
 def test_errors_are_json_too_where_json_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["a.B", "--json"]) == 2
     answer = json.loads(capsys.readouterr().err)
     assert answer["schema"] == "ginkgo.error/1"
-    assert (answer["error"]["what"], answer["status"]) == ("'a.B' is no action", 2)
+    assert (answer["error"]["what"], answer["status"]) == (
+        "an action is missing: what about a.B?",
+        2,
+    )
 
 
 @pytest.mark.parametrize("option", ["-v", "--version"])

@@ -141,6 +141,7 @@ def test_a_start_that_fails_says_why(
 
 
 @pytest.mark.fault(63)
+@pytest.mark.fault("O4")
 @pytest.mark.fault("O11")
 def test_sighup_reloads_and_a_broken_config_changes_nothing(app: Workshop) -> None:
     app.ginkgo("-d", "app.conf.py")
@@ -524,3 +525,12 @@ def test_many_clients_at_once_find_it_ready(app: Workshop) -> None:
         thread.join()
     assert codes == [0] * 6
     assert app.ctl("app.conf.py", "stop").returncode == 0
+
+
+def test_the_log_can_be_read_after_the_end(app: Workshop) -> None:
+    app.ginkgo("-d", "app.conf.py")
+    assert app.ctl("app.conf.py", "stop").returncode == 0
+    result = app.ctl("app.conf.py", "log")
+    assert result.returncode == 0, result.stderr
+    assert "said hello" in result.stdout
+    assert result.stdout.splitlines()[-1].endswith("runner: Stopping.")

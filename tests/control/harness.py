@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -138,5 +139,7 @@ def as_nobody(function: Callable[[], str]) -> str:
 
 def let_everybody_in(folder: Path) -> None:
     """Open a temporary folder and those above it, which pytest makes for their owner only."""
-    for each in (folder, *folder.parents[:2]):
+    for each in (folder, *folder.parents):
+        if each == Path(tempfile.gettempdir()):
+            break
         each.chmod(0o755)

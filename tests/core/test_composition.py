@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from tests.dialects import World, done, ended
+from tests.dialects import World, done
 from tests.trees import SEVEN, Node, Wrong, at, fail, hang, plant, ready_later
 
 from ginkgo import Service
@@ -57,9 +57,9 @@ async def test_stopping_one_service_leaves_the_tasks_of_another_alone(world: Wor
     root["b"].task(hang)
     await world.breathe()
     await done(root["b"].stop())
-    assert not ended(task)
+    assert not world.ended(task)
     await done(root.stop())
-    assert ended(task)
+    assert world.ended(task)
 
 
 def test_paths_lead_from_the_root(world: World):
@@ -89,6 +89,9 @@ def test_siblings_with_the_same_name_are_numbered():
     ]
     workers[1].name = "other"
     assert workers[2].path == "Service/Worker-2"
+    root.remove_service(workers[0])
+    assert [worker.path for worker in workers] == ["Worker", "Service/other", "Service/Worker"]
+    assert root.add_service(workers[0]).path == "Service/Worker-2"
 
 
 @pytest.mark.parametrize("name", ["", "a/b"])

@@ -59,7 +59,7 @@ class Moody(Node):
         self.start_before = early
         self.runs = 0  # do_starts that were entered, less the do_stops
         self.scripts = dict.fromkeys(MARKS, self.feel)
-        self.backend_in_use  # it lives here, even if a thread should be the first to start it
+        assert self.backend_in_use.here  # whoever starts it, here is where it lives
 
     async def feel(self, node: Node) -> Any:
         hook = next(hook for hook, mark in MARKS.items() if mark == self.story[-1][0])
@@ -175,9 +175,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=numbers, who=st.sampled_from(WHO), by=numbers)
     def remove(self, which: int, who: str, by: int) -> None:
-        child = self.node(which)
-        if child.parent is not None:
-            self.ask(who, self.node(by), child.parent.remove_service, child)
+        self.ask(who, self.node(by), self.remove_from_where_it_is, self.node(which))
+
+    def remove_from_where_it_is(self, child: Node) -> Any:
+        return child.parent.remove_service(child) if child.parent is not None else None
 
     @rule(which=numbers, error=st.sampled_from([Wrong, SystemExit, KeyboardInterrupt]))
     def crash(self, which: int, error: type[BaseException]) -> None:
@@ -254,10 +255,13 @@ class Machine(RuleBasedStateMachine):
             self.leaks.__exit__(None, None, None)
 
     async def the_end(self) -> None:
+        self.calls = []
         deadline = time.monotonic() + IN_TIME
-        while not all(asker.ended for asker in self.askers):
+        await self.world.breathe()
+        while not self.is_settled():
             assert time.monotonic() < deadline, f"somebody waits for ever: {self.tell()}"
             await self.world.sleep(SOON / 4)
+            await self.world.breathe()
         for asker in self.askers:
             try:
                 await asker.result()
@@ -265,7 +269,6 @@ class Machine(RuleBasedStateMachine):
                 pass
             except (UsageError, self.world.Ended):  # it was killed
                 pass
-        self.calls = []
         await self.stop_all()
         while not self.world.turns and not all(map(at_rest, self.all)):
             assert time.monotonic() < deadline, self.tell()
@@ -277,6 +280,7 @@ class Machine(RuleBasedStateMachine):
             assert not node._watchers
         for node in self.all:
             node.mood = dict.fromkeys(MARKS, "work")
+            node.start_timeout = node.stop_timeout = IN_TIME
         await self.ordinary_life_goes_on()
 
     async def stop_all(self) -> None:
@@ -287,10 +291,13 @@ class Machine(RuleBasedStateMachine):
                 pass
         await self.world.breathe()
 
+    def is_settled(self) -> bool:
+        """Whether all that was asked for has been carried out."""
+        idle = all(node._operation is node._reloading is None for node in self.all)
+        return idle and all(asker.ended for asker in self.askers)
+
     async def ordinary_life_goes_on(self) -> None:
         """After all that it has been through the tree starts, reloads and stops like a new one."""
-        for node in self.all:
-            node.start_timeout = node.stop_timeout = IN_TIME
         root = self.all[0]
         self.story.clear()
         await done(root.start())

@@ -17,6 +17,7 @@ from tests.trees import (
     ready_later,
 )
 
+from ginkgo import Service
 from ginkgo.core import tasks
 from ginkgo.core.failure import Abandoned
 
@@ -290,3 +291,18 @@ async def test_a_stop_that_gave_up_a_start_forgets_its_reload(world: World):
     with pytest.raises(Abandoned):
         await start.result()
     assert not root._reload_wanted
+
+
+async def test_a_restart_forgets_that_a_reload_failed(world: World):
+    class Picky(Service):
+        def do_reload(self) -> None:
+            raise ValueError("no")
+
+    service = Picky()
+    await done(service.start())
+    with pytest.raises(ValueError, match="no"):
+        await done(service.reload())
+    assert service.reload_error is not None
+    await done(service.restart())
+    assert service.reload_error is None
+    await done(service.stop())

@@ -6,12 +6,10 @@ parenthesis that the composed one had in the wrong place.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from tests.docs.clients import connect, get
 from tests.docs.session import quiet_port
-from tests.workshop import Workshop, workshop
+from tests.workshop import Workshop
 
 HELLO = """
 from ginkgo import Service
@@ -147,12 +145,6 @@ service = "service.HelloWorld"
 SETTINGS = """
 daemon group logconfig logfile loglevel pidfile rundir umask user
 """
-
-
-@pytest.fixture
-def place(tmp_path: Path):  # type: ignore[no-untyped-def]
-    with workshop(tmp_path) as place:
-        yield place
 
 
 def test_hello_world(place: Workshop) -> None:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.docs.pages import Block, blocks
 from tests.docs.session import Session
-from tests.workshop import Workshop, workshop
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Workshop]:
-    with workshop(tmp_path) as place:
-        yield place
+from tests.workshop import Workshop
 
 
 def played(place: Workshop, *texts: str, kind: str = "console") -> None:

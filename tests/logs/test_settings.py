@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from ginkgo.config import Settings, format_settings
+from ginkgo.config import Settings
 from ginkgo.core.errors import ConfigError
 from ginkgo.logs import setup
 from ginkgo.logs.settings import LogSettings, default_logfile, log_settings
@@ -25,19 +27,27 @@ def test_the_defaults_are_the_seeds(config: Settings) -> None:
     assert declared.loglevel == "debug"
 
 
-def test_the_help_is_the_seeds(config: Settings) -> None:
-    declared = log_settings("HelloWorld")
+def test_the_help_is_the_seeds() -> None:
+    # In a process of its own: other tests declare settings too.
+    code = """
+from ginkgo.config import format_settings, settings
+from ginkgo.logs.settings import log_settings
+
+declared = log_settings("HelloWorld")
+print(format_settings(settings, width=100))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (
-        format_settings(config, width=100)
+        done.stdout
         == """\
 config settings:
   logconfig   Configuration of standard Python logger. Can be dict for basicConfig,
               dict with version key for dictConfig, or ini filepath for fileConfig. [None]
   logfile     Path to primary log file. Ignored if logconfig is set. [/tmp/HelloWorld.log]
   loglevel    Log level to use. Valid options: debug, info, warning, critical
-              Ignored if logconfig is set. [debug]"""
+              Ignored if logconfig is set. [debug]
+"""
     )
-    del declared
 
 
 def test_a_second_service_of_the_process_changes_the_default_and_is_no_conflict(

@@ -21,7 +21,7 @@ DEADLINE = 20.0
 _BECOME_NOBODY = f"""
 import ctypes, encodings.idna, grp, hashlib, json, os, pwd, random, resource, signal, socket, sys
 import ginkgo.process.hygiene, ginkgo.process.launcher, ginkgo.process.pidfile
-import ginkgo.process.ports, ginkgo.process.privileges, ginkgo.process.runtime
+import ginkgo.process.privileges, ginkgo.process.runtime
 if os.geteuid() == 0:
     os.setgroups([])
     os.setresgid({NOBODY}, {NOBODY}, {NOBODY})

@@ -306,23 +306,6 @@ def test_what_root_has_opened_stays_open(act: Callable[..., Actor]) -> None:
     assert actor.says() == "True"
 
 
-@pytest.mark.fault(148)
-def test_core_dumps_can_be_forbidden(act: Callable[..., Actor]) -> None:
-    actor = act(
-        """
-        import ctypes, os
-        from ginkgo.process.privileges import *
-        prevent_core_dumps()
-        say(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
-        input()
-        """
-    )
-    assert actor.says() == "0"  # PR_GET_DUMPABLE
-    limits = Path(f"/proc/{actor.pid}/limits").read_text()
-    core = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
-    assert core.split()[4:6] == ["0", "0"]
-
-
 # umask and rundir
 
 

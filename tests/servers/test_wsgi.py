@@ -14,6 +14,7 @@ import gevent.ssl
 import pytest
 from flask import Flask, Response, request
 from gevent import pywsgi
+from gevent.event import Event
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.servers.conftest import Authority, open_socket
@@ -486,13 +487,25 @@ def test_requests_are_logged_when_asked_for(run: Any, caplog: pytest.LogCaptureF
 
 
 def test_a_connection_with_requests_without_end_lets_others_have_their_turn(run: Any):
-    server = run(WSGIServer(LOCAL, hello))
-    with open_socket(("127.0.0.1", server.port)) as greedy, Client(server) as other:
-        greedy.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
-        while not server.requests:
+    served: list[str] = []
+    gate = Event()
+
+    def application(environ: Environ, start_response: Start) -> Iterable[bytes]:
+        served.append(environ["PATH_INFO"])
+        gate.wait()
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    server = run(WSGIServer(LOCAL, application))
+    address = ("127.0.0.1", server.port)
+    with open_socket(address) as greedy, open_socket(address) as other:
+        greedy.sendall(b"GET /greedy HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+        while not served:
             gevent.sleep(0)
-        assert other.get() == b"Hello World"
-        assert server.requests < 200  # the greedy one is not through yet
+        other.sendall(b"GET /other HTTP/1.1\r\nHost: x\r\n\r\n")
+        gate.set()
+        assert other.recv(15) == b"HTTP/1.1 200 OK"
+        assert served.index("/other") < 200  # the greedy one was not through yet
         greedy.recv(10)
 
 

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 from ..core import tasks
 from ..core.backend import Expired, Interruption, Operation
 from ..core.errors import ApplicationFailed
+from ..core.stacks import log_stack
 
 if TYPE_CHECKING:
     from ..core.service import Service
@@ -322,9 +323,8 @@ class OperationRun:
 
     def _leave_behind(self, hook: HookTask) -> None:
         service, name = self._where
-        logger.error(
-            "%s: %s does not end, and is left behind\n%s", service.path, name, stack_of(hook)
-        )
+        message = "%s: %s does not end, and is left behind"
+        log_stack(logger, logging.ERROR, stack_of(hook), message, service.path, name)
         hook._log_destroy_pending = False  # type: ignore[attr-defined]
         _left_behind.add(hook)
         hook.add_done_callback(_left_behind.discard)

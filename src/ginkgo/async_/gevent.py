@@ -92,6 +92,8 @@ class Task(_Greenlet):
     in it is told by its service, and raised by ``get()``; gevent does not print it as well.
     """
 
+    __slots__ = ("service",)  # one dict less to make for each
+
     raised: BaseException | None = None
     service: Service
 

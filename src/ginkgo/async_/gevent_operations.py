@@ -21,7 +21,6 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -29,6 +28,7 @@ from greenlet import greenlet
 
 from ..core import tasks
 from ..core.backend import Expired, Interruption, Operation
+from ..core.stacks import log_stack
 from .base import run_to_end
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ class HookGreenlet(greenlet):
     def __init__(self, parent: OperationGreenlet) -> None:
         super().__init__(parent=parent)
         self.operation = parent.operation  # see Operation.callers
-        self.gr_context = copy_context()
         self.left_behind = False
 
     def run(self, hook: Callable[[], Any]) -> None:
@@ -159,14 +158,15 @@ class OperationGreenlet(_Greenlet):
             self._leave_behind(interruption)
             return
         self._broken_into += 1
-        grace = tasks.GRACE
-        self._arm(grace if self._limit is None else min(grace, self._limit), interruption)
+        limit = tasks.GRACE if self._limit is None else min(tasks.GRACE, self._limit)
+        self._arm(limit, interruption)
         self._hooks.throw(interruption)
 
     def _leave_behind(self, interruption: Interruption) -> None:
         service, name = self._hook
         stack = "".join(traceback.format_stack(self._hooks.gr_frame)).rstrip()
-        logger.error("%s: %s does not end, and is left behind\n%s", service.path, name, stack)
+        message = "%s: %s does not end, and is left behind"
+        log_stack(logger, logging.ERROR, stack, message, service.path, name)
         self._hooks.left_behind = True
         self._hooks.parent = self.parent  # the hub: that is where it ends, if it ever does
         self._hooks = None

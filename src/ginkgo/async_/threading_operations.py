@@ -29,6 +29,7 @@ from typing import Any
 
 from ..core import tasks
 from ..core.backend import Expired, Interruption, Operation
+from ..core.stacks import log_stack
 from .base import run_to_end
 from .threading_waits import Strand, Waiter, stack_of, start_thread
 
@@ -203,7 +204,7 @@ class OperationThread:
     def _leave_behind(self, what: str) -> None:
         assert self._hooks is not None  # noqa: S101 - for the type checker
         stack = stack_of(self._hooks.thread)
-        logger.error("%s does not end, and is left behind\n%s", what, stack)
+        log_stack(logger, logging.ERROR, stack, "%s does not end, and is left behind", what)
         self._hooks.end()
         self._hooks = None
 

@@ -13,21 +13,17 @@ def check(options: argparse.Namespace) -> int:
         ConfigError: all that is wrong, each with file and line.
     """
     from ..config import settings
-    from ..logs import setup as logs
-    from ..process import privileges
+    from ..process import validation
     from ..process.loading import load
     from ..process.options import Options
     from ..process.start import patch_for
 
     wanted = Options(options.target, assignments=tuple(options.set))
     patch_for(wanted)
-    loaded = load(wanted, strict=options.strict)
-    process = loaded.process
-    privileges.find_identity(process.user, process.group)
-    log = loaded.log
-    logs.prepare(log.logconfig, None, log.loglevel, daemon=False).discard()
-    for warning in loaded.warnings:
+    loaded = load(wanted, check=False)
+    for warning in settings.warnings:
         print(f"ginkgo: warning: {warning}", file=sys.stderr)
+    validation.check(loaded.process, loaded.log, options.target, strict=options.strict)
     given = sum(each.origin != "default" for each in settings.declared())
     print(f"{options.target}: the configuration is right ({given} settings are set)")
     return 0

@@ -90,8 +90,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     words: list[str] = options.words
     actions = [word for word in words if word in ACTIONS]
     if not actions:
-        what = f"{words[-1]!r} is no action" if words else "an action is missing"
-        raise UsageError(what, hint=f"one of {', '.join(ACTIONS)}; see `ginkgoctl -h`")
+        raise UsageError(_no_action(words), hint=f"one of {', '.join(ACTIONS)}; see `ginkgoctl -h`")
+    if len(words) > 2 and len(actions) > 1:
+        raise UsageError(
+            f"{' and '.join(actions)} are more than one action",
+            hint="give one, and the others in commands of their own",
+        )
     # A target has a dot or a slash in it: it is no action's name, unless somebody wants it so.
     options.action = words.pop() if words[-1] in ACTIONS else words.pop(0)
     if options.action not in ACTIONS or len(words) > 1:
@@ -105,6 +109,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if options.target is not None and options.pid is not None:
         raise UsageError("a target and -p are two ways to name one thing", hint="give one of them")
     return options
+
+
+def _no_action(words: list[str]) -> str:
+    """What to say of words among which no action is."""
+    if not words:
+        return "an action is missing"
+    last = words[-1]
+    if len(words) == 1 and ("." in last or "/" in last):  # so has every target, and no action
+        return f"an action is missing: what about {last}?"
+    return f"{last!r} is no action"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -168,18 +182,30 @@ def parser() -> argparse.ArgumentParser:
 
 def seconds(text: str) -> float:
     """Return a number of seconds from the command line."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < 1e9:  # false for nan too
-        raise ValueError(text)
+        raise _refused(text, "a number of seconds")
     return value
 
 
 def count(text: str) -> int:
     """Return a number of lines from the command line."""
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
     if value < 0:
-        raise ValueError(text)
+        raise _refused(text, "a number of lines")
     return value
+
+
+def _refused(text: str, what: str) -> argparse.ArgumentTypeError:
+    import argparse
+
+    return argparse.ArgumentTypeError(f"{text!r} is not {what}")
 
 
 def locate(options: argparse.Namespace) -> tuple[Found, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..control import manager
 from ..core.errors import ApplicationFailed, ConfigError, TemporaryFailure
-from ..logs.escape import escape
+from ..logs.escape import escape, escape_lines
 from .ctl import locate
 from .output import Output, duration, paint
 
@@ -82,14 +82,21 @@ def last_reload(report: Any) -> str:
     """Return what is worth telling about the last reload: that it was not done."""
     if not isinstance(report, dict) or report.get("outcome") in (None, "done"):
         return ""
-    return f"{report['outcome']} at {report.get('at')}: {reasons(report)}"
+    # What is wrong and where; the lines of the file that it concerns are for who reloads.
+    why = "; ".join(one.partition("\n")[0] for one in reasons(report))
+    return f"{report['outcome']} at {report.get('at')}: {why}"
 
 
-def reasons(report: dict[str, Any]) -> str:
-    """Return why a reload did not go well, in a line."""
-    refused = [text(one) for one in report.get("refused") or ()]
+def reasons(report: dict[str, Any]) -> list[str]:
+    """Return why a reload did not go well; a syntax error has more lines than one."""
+    refused = [escape_lines(str(one)) for one in report.get("refused") or ()]
     failed = [trouble(one) for one in report.get("failed") or ()]
-    return "; ".join([*refused, *failed])
+    return [*refused, *failed]
+
+
+def joined(why: list[str]) -> str:
+    """Return one reason as it is, and several below each other."""
+    return why[0] if len(why) == 1 else "".join(f"\n  {one}" for one in why)
 
 
 def text(value: Any) -> str:
@@ -108,7 +115,7 @@ def reload(options: argparse.Namespace) -> int:
     report = manager.reload(found, name, timeout, out.say)
     outcome = report.get("outcome")
     out.result(report, *changes(report, name))
-    why = reasons(report)
+    why = joined(reasons(report))
     if outcome == "refused":
         raise ConfigError(
             f"the reload of {name} was refused, nothing has changed: {why}",

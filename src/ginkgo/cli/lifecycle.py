@@ -54,9 +54,7 @@ def stop(options: argparse.Namespace) -> int:
     found, name = locate(options)
     timeout = stopping.STOP_TIMEOUT if options.timeout is None else options.timeout
     report = stopping.stop(found, name, timeout, out.say, force=options.force)
-    if report["outcome"] == "not running" and found.reason:
-        out.say(found.reason)
-    out.result(report, *stopped(report))
+    out.result(report, *stopped(report, found.reason))
     return 0
 
 
@@ -101,11 +99,15 @@ def started(report: dict[str, Any]) -> str:
     return f"started {name} (pid {pid}), ready in {duration(report['seconds'])}"
 
 
-def stopped(report: dict[str, Any]) -> list[str]:
-    """Return a stop's report in lines."""
+def stopped(report: dict[str, Any], reason: str = "") -> list[str]:
+    """Return a stop's report in lines.
+
+    Args:
+        reason: why there is nothing to stop, where it was asked for by a pid or a pidfile.
+    """
     name, pid = report["name"], report["pid"]
     if report["outcome"] == "not running":
-        return [f"{name} is not running"]
+        return [f"nothing to stop: {escape_lines(reason)}" if reason else f"{name} is not running"]
     lines = [f"{report['outcome']} {name} (pid {pid}) in {duration(report['seconds'])}"]
     if report["left"]:
         left = ", ".join(f"{one['pid']} ({one['name']})" for one in report["left"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 from ..core.errors import PermissionDenied, TargetNotFound
 from ..logs import tail
 from .ctl import locate
+from .output import Output
 
 if TYPE_CHECKING:
     import argparse
@@ -18,24 +19,28 @@ if TYPE_CHECKING:
 
 def log(options: argparse.Namespace) -> int:
     """Print the whole log."""
-    tail.stream(logfile(options), _printer(options), raw=options.raw)
+    path, out = logfile(options), _printer(options)
+    tail.stream(path, out, raw=options.raw)
+    if isinstance(out, JsonLines):
+        out.finish()
     return 0
 
 
 def logtail(options: argparse.Namespace) -> int:
     """Print the end of the log and follow it, until Ctrl+C."""
     out = _printer(options)
-    for text in tail.follow(logfile(options), sys.stdout, lines=options.lines, raw=options.raw):
-        out.write(text)
-        out.flush()
+    try:
+        for text in tail.follow(logfile(options), sys.stdout, lines=options.lines, raw=options.raw):
+            out.write(text)
+            out.flush()
+    finally:
+        if isinstance(out, JsonLines):
+            out.finish()
     return 0
 
 
 def logfile(options: argparse.Namespace) -> str:
     """Return the path of an instance's log, from what the instance noted about itself.
-
-    One that was stopped in order has left no note. Then only the default for a class is known: the
-    settings may be anywhere, and are not read here.
 
     Raises:
         TargetNotFound: it is not known where the log is.
@@ -50,16 +55,27 @@ def logfile(options: argparse.Namespace) -> str:
             hint="it runs in the foreground, and logs where it was started, or has a `logconfig`",
         )
     if found.state == "unknown":
+        from ..control.manager import who_may_look
+
         raise PermissionDenied(
-            f"the log of {name} is not known: {found.reason}", hint="ask as its user, or as root"
+            f"the log of {name} is not known: {found.reason}", hint=who_may_look()
         )
+    from ..process.instances import last_logfile
     from ..process.places import is_config_file
+
+    last = last_logfile(found.folder) if found.folder is not None else None
+    if last is not None:
+        return last
 
     if options.target is not None and not is_config_file(options.target):
         from ..logs.settings import default_logfile
 
         usual = default_logfile(options.target.rpartition(".")[2])
         if os.path.lexists(usual):
+            Output(as_json=options.json, quiet=options.quiet).say(
+                f"it is not known where {name} logged; this is {usual}, which is only the default "
+                "of its `logfile`, and may be another program's"
+            )
             return usual
     raise TargetNotFound(
         f"{name} is not running, and it is not known where it logged",
@@ -87,8 +103,18 @@ class JsonLines(io.TextIOBase):
         """Write the lines that are complete."""
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
-            self._out.write(json.dumps({"schema": "ginkgo.log/1", "line": line}) + "\n")
+            self._put(line)
         return len(text)
+
+    def finish(self) -> None:
+        """Write the last line, which its writer has not ended: nothing more will come."""
+        if self._rest:
+            self._put(self._rest)
+            self._rest = ""
+            self.flush()
+
+    def _put(self, line: str) -> None:
+        self._out.write(json.dumps({"schema": "ginkgo.log/1", "line": line}) + "\n")
 
     def flush(self) -> None:
         """Have it arrive at the reader."""

@@ -51,10 +51,11 @@ def main(argv: list[str] | None = None) -> int:
             return check(_check_parser().parse_args(arguments[1:]))
         return _run(arguments)
     except GinkgoError as error:
-        if error.__cause__ is not None:
-            from ..logs.tracebacks import user_traceback
+        from ..process.start import users_traceback
 
-            print(user_traceback(error.__cause__), file=sys.stderr)
+        traceback = users_traceback(error)
+        if traceback:
+            print(traceback, file=sys.stderr)
         print_error("ginkgo", error)
         return error.status
     except KeyboardInterrupt:
@@ -145,7 +146,9 @@ def _check_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--strict", action="store_true", help="names that nothing reads are errors, not warnings"
+        "--strict",
+        action="store_true",
+        help="a name that is nearly a setting's is an error, not a warning",
     )
     _add_common(parser)
     parser.add_argument("target", metavar="TARGET", help=_TARGET_HELP)

@@ -3,6 +3,9 @@
     class Hello(Service):
         message = Setting("message", default="Hello", monitored=True)
 
+        def do_start(self):
+            self.message.changed  # False the first time; the next ones compare with this one
+
         def do_reload(self):
             if self.message.changed:
                 log.info("the message is now %s", self.message)

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from .names import nearest
-from .problems import ConfigProblems, refuse
+from .problems import ConfigProblems, Problem, refuse
 
 # A config file of this size is a mistake: somebody else's file, or a log.
 LARGEST = 1024 * 1024
@@ -192,11 +192,30 @@ def _syntax(text: Text, error: SyntaxError) -> ConfigProblems:
     hint = None
     if written.lstrip().startswith("async") and "=" in written:
         hint = "async has been a keyword since Python 3.7; the setting is now called backend."
+    elif old := _python_2(text, line):
+        return ConfigProblems(old, hint="It is written for Python 2: change what is shown here.")
     if text.hides(written):
         return refuse(
             f"{error.msg} (the line is not shown: it may hold a secret)", place, hint=hint
         )
     return refuse(f"{error.msg}{_caret(written, column)}", place, hint=hint)
+
+
+def _python_2(text: Text, line: int) -> list[Problem]:
+    """Return what only Python 2 took in a file, if the line that Python refused is among it."""
+    from .python2 import python_2_lines
+
+    found = list(python_2_lines(text.data.decode(errors="replace").splitlines()))
+    if line not in (number for number, _, _ in found):
+        return []  # what looks like it elsewhere may be in a text
+    return [
+        Problem(
+            "",
+            advice if text.hides(code) else f"{advice}\n    {code[:WIDEST]}",
+            f"{text.path}:{number}",
+        )
+        for number, code, advice in found
+    ]
 
 
 def _caret(written: str, column: int) -> str:

@@ -147,7 +147,11 @@ def _reload_by_signal(found: Found, problem: GinkgoError, say: Say) -> dict[str,
         raise problem
     with hold(found) as process:
         process.send(signal.SIGHUP)
-    say(f"{problem}; sent SIGHUP instead: what came of it is in the log")
+    if found.record is None:  # it is published when there is a control socket
+        problem = TemporaryFailure(f"pid {found.pid} is starting, and {problem} yet")
+        say(f"{problem}; sent SIGHUP instead: it reloads when it is ready, and tells its log")
+    else:
+        say(f"{problem}; sent SIGHUP instead: what came of it is in the log")
     return {
         "schema": "ginkgo.reload/1",
         "outcome": "signalled",
@@ -267,17 +271,24 @@ def need_running(found: Found, name: str) -> None:
         TemporaryFailure: something holds the lock that is not an instance any more.
     """
     if found.state == "stopped":
-        reason = f": {found.reason}" if found.reason else ""
-        raise NotRunning(f"{name} is not running{reason}", hint="`ginkgoctl start` starts it")
+        if found.reason:  # asked for by a pid or a pidfile, and it means no instance
+            raise NotRunning(found.reason, hint="name the target instead, if it is one that runs")
+        raise NotRunning(f"{name} is not running", hint="`ginkgoctl start` starts it")
     if found.state == "held":
         raise TemporaryFailure(
             f"{name} is not running, but {found.reason}", hint="end that process"
         )
     if found.state == "unknown":
         raise PermissionDenied(
-            f"it is not known whether {name} runs: {found.reason}",
-            hint="ask as its user, or as root",
+            f"it is not known whether {name} runs: {found.reason}", hint=who_may_look()
         )
+
+
+def who_may_look() -> str:
+    """What to do where this user may not look."""
+    if os.geteuid() == 0:
+        return "not even root may look into it from here; name the target, if it is one"
+    return "ask as its user, or as root"
 
 
 def age(found: Found) -> float:

@@ -73,13 +73,16 @@ async def _bring_up(operation: Operation, service: Service) -> None:
     _forget_the_last_run(service)
     operation.interruptible = True
     try:
-        _check_limits(service)
+        if service.start_timeout is not None or service.stop_timeout is not None:
+            _check_limits(service)
         _check_backend(operation, service)
         if service.start_before:
             given = await _run_do_start(operation, service)
             await _start_children(operation, service)
         else:
-            await _start_children(operation, service)
+            if service._children:
+                await _start_children(operation, service)
+            service._children_up = True
             given = await _run_do_start(operation, service)
         if given is not None:
             await _wait_until_ready(operation, service, given)
@@ -102,6 +105,8 @@ def _forget_the_last_run(service: Service) -> None:
         service.failure = None
     if service.stop_errors:
         service.stop_errors = ()
+    if service.reload_error is not None:
+        service.reload_error = None
     if service._ending is not None:
         service._ending = None
 
@@ -112,7 +117,11 @@ async def _start_children(operation: Operation, service: Service) -> None:
         for child in children:
             if operation.abandoned is not None:
                 raise operation.abandoned
-            if child._state != READY and child.parent is service:
+            if child._state == READY or child.parent is not service:
+                continue
+            if child._operation is None:  # as nearly always: no detour
+                await _bring_up(operation, child)
+            else:
                 await start(operation, child)
         seen = children
         # Before the next look, so that a thread that adds a child is seen here or sees it there.
@@ -199,12 +208,11 @@ def _what_failed(operation: Operation, error: BaseException) -> BaseException:
 
 async def stop(operation: Operation, service: Service, errors: list[BaseException]) -> None:
     """Stop `service` and all below it, whatever its state; what raises is put into `errors`."""
-    while service._operation is not None:
-        holder = service._operation
+    while (holder := service._operation) not in (None, operation):
         if service._state in (STARTING, READY) or holder.service is service:
             holder.abandon(_stopped_meanwhile(service))
         await settled(operation, service)
-    if service._state == READY:
+    if service._state == READY or holder is operation:  # what its own start left half done
         await _bring_down(operation, service, errors, "stopped")
     elif not at_rest(service):
         await _sweep(operation, service, errors)
@@ -213,12 +221,16 @@ async def stop(operation: Operation, service: Service, errors: list[BaseExceptio
 async def _sweep(operation: Operation, service: Service, errors: list[BaseException]) -> None:
     """`service` does not run; its children may, and tasks that it had before it was started."""
     service._operation = operation
-    if service._tasks:
-        await end_tasks(operation, service, errors)
-    await _stop_children(operation, service, errors, "stopped")
-    service._operation = None
-    if not move(service, "stopped"):
-        notify(service)
+    try:
+        if service._tasks:
+            await end_tasks(operation, service, errors)
+        await _stop_children(operation, service, errors, "stopped")
+    except BaseException as error:  # noqa: BLE001 - a tree too deep for Python, say
+        _collect(service, "stop", error, errors)
+    finally:
+        service._operation = None
+        if not move(service, "stopped"):
+            notify(service)
 
 
 async def _bring_down(
@@ -229,16 +241,21 @@ async def _bring_down(
     service._operation = operation
     service._children_up = False
     service._reload_wanted = False
-    if service.start_before:
-        await _stop_children(operation, service, errors, end)
-        await _stop_itself(operation, service, errors)
-    else:
-        await _stop_itself(operation, service, errors)
-        await _stop_children(operation, service, errors, end)
-        if service._tasks:  # spawned by a child's do_stop
-            await end_tasks(operation, service, errors)
-    service._operation = None
-    move(service, end)
+    try:
+        if service.start_before:
+            await _stop_children(operation, service, errors, end)
+            await _stop_itself(operation, service, errors)
+        else:
+            await _stop_itself(operation, service, errors)
+            if service._children:
+                await _stop_children(operation, service, errors, end)
+                if service._tasks:  # spawned by a child's do_stop
+                    await end_tasks(operation, service, errors)
+    except BaseException as error:  # noqa: BLE001 - a tree too deep for Python, say
+        _collect(service, "stop", error, errors)
+    finally:
+        service._operation = None
+        move(service, end)
 
 
 async def _stop_children(
@@ -247,7 +264,10 @@ async def _stop_children(
     for child in reversed(tuple(service._children)):
         if child._state == FAILED and end == "failed":
             continue  # so that one can see which it was
-        await stop(operation, child, errors)
+        if child._state == READY and child._operation is None:  # as nearly always: no detour
+            await _bring_down(operation, child, errors, "stopped")
+        else:
+            await stop(operation, child, errors)
 
 
 async def _stop_itself(operation: Operation, service: Service, errors: list[BaseException]) -> None:

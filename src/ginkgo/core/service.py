@@ -95,6 +95,7 @@ class Service:
     _reloading: Operation | None = None
     _reload_wanted = False
     _name: str | None = None
+    _numbers: dict[int, int] | None = None
     _ending: BaseException | None = None
     _start_pending: Any = None
 
@@ -189,6 +190,7 @@ class Service:
         if not isinstance(self._children, list):
             self._children = []
         self._children.append(child)
+        self._numbers = None
         child.parent = self
         if child._backend is not None and self.root._backend is None:
             self.root._backend = child._backend
@@ -197,6 +199,7 @@ class Service:
         if child.parent is self and isinstance(self._children, list):
             # By identity: a service may be a dataclass, and equal to its brother.
             del self._children[next(i for i, each in enumerate(self._children) if each is child)]
+            self._numbers = None
             child.parent = None
 
     @property
@@ -234,6 +237,8 @@ class Service:
         if not name or "/" in name:
             raise UsageError(f"a service's name is not empty and has no slash in it: {name!r}")
         self._name = name
+        if self.parent is not None:
+            self.parent._numbers = None
 
     @property
     def path(self) -> str:
@@ -241,12 +246,19 @@ class Service:
         second is ``name-2``, and so on."""
         if self.parent is None:
             return self.name
-        name, number = self.name, 0
-        for sibling in self.parent._children:
-            number += sibling.name == name
-            if sibling is self:
-                break
-        return f"{self.parent.path}/{name}" + (f"-{number}" if number > 1 else "")
+        number = self.parent._number_of(self)
+        return f"{self.parent.path}/{self.name}" + (f"-{number}" if number > 1 else "")
+
+    def _number_of(self, child: Service) -> int:
+        numbers = self._numbers
+        if numbers is None or id(child) not in numbers:
+            # For all of them at once: one by one, ten thousand paths took twenty seconds.
+            numbers = {}
+            seen: dict[str, int] = {}
+            for each in self.children:
+                numbers[id(each)] = seen[each.name] = seen.get(each.name, 0) + 1
+            self._numbers = numbers
+        return numbers.get(id(child), 1)
 
     # -- lifecycle -------------------------------------------------------------------------------
 

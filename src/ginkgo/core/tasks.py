@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .backend import Backend, Operation
 from .failure import Failure, NotReady, SpawnRefused, StopTimeout
+from .stacks import log_stack
 from .state import FAILED, INIT, READY, STARTING, STOPPED, STOPPING
 
 if TYPE_CHECKING:
@@ -46,9 +47,12 @@ async def end_tasks(operation: Operation, service: Service, errors: list[BaseExc
         for task in stubborn:
             if task not in told:
                 told.add(task)
-                where = backend.describe(task)
-                logger.warning(
-                    "%s: a task does not end, and is asked again: %s", service.path, where
+                log_stack(
+                    logger,
+                    logging.WARNING,
+                    backend.describe(task),
+                    "%s: a task does not end, and is asked again",
+                    service.path,
                 )
     operation.left_out += [task for task in operation.callers() if task in (service._tasks or ())]
     service._tasks = None
@@ -65,7 +69,8 @@ def _leave_behind(operation: Operation, service: Service, errors: list[BaseExcep
     if not tasks:
         return
     for task in tasks:
-        logger.error("%s: left behind: %s", service.path, operation.backend.describe(task))
+        where = operation.backend.describe(task)
+        log_stack(logger, logging.ERROR, where, "%s: a task is left behind", service.path)
     count = len(tasks)
     error = StopTimeout(
         f"{service.path}: {count} task{'s' if count > 1 else ''} did not end when told to, "

@@ -49,6 +49,8 @@ async def over(backend: Backend, service: Service) -> None:
 
     while not ended():  # a restart passes through `stopped`, and has left it when we look
         await until_reached(backend, service, ended)
+    # A task that asked for the stop gets its call back before the process may end.
+    await backend.wait(backend.signal(), 0.0)
 
 
 async def settled_state(backend: Backend, service: Service) -> bool:

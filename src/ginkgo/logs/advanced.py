@@ -30,6 +30,8 @@ _OUR_FORMATTER = f"{Formatter.__module__}.{Formatter.__qualname__}"
 class _Builder(logging.config.DictConfigurator):
     """Makes the parts of a dictConfig, and installs none of them."""
 
+    dry = False  # leave the files alone
+
     def configure_formatter(self, config: Any) -> Any:
         """Make a formatter; without a class of its own it escapes, see `format.Formatter`."""
         if "()" not in config and not config.get("class"):
@@ -40,6 +42,10 @@ class _Builder(logging.config.DictConfigurator):
         """Make a handler; its level is taken in any case, like everywhere else."""
         if config.get("level") is not None:
             config["level"] = level_number(config["level"], "logconfig: level of a handler")
+        if self.dry and isinstance(config.get("class"), str):
+            made = self.resolve(config["class"])
+            if isinstance(made, type) and issubclass(made, logging.FileHandler):
+                config["delay"] = True
         return super().configure_handler(config)
 
     def build(self) -> Plan:
@@ -108,7 +114,7 @@ class _Builder(logging.config.DictConfigurator):
         return plan
 
 
-def from_dict(config: Mapping[Any, Any]) -> Plan:
+def from_dict(config: Mapping[Any, Any], *, dry: bool = False) -> Plan:
     if config["version"] != 1:
         raise ConfigError(f"logconfig: version {config['version']!r} is not 1")
     if config.get("incremental"):
@@ -116,7 +122,9 @@ def from_dict(config: Mapping[Any, Any]) -> Plan:
             "logconfig: it is incremental, but there is nothing that it could add to",
             hint="Write the whole configuration; a reload replaces the old one by it.",
         )
-    return _Builder(_copied(config)).build()
+    builder = _Builder(_copied(config))
+    builder.dry = dry
+    return builder.build()
 
 
 def _copied(value: Any) -> Any:
@@ -141,7 +149,7 @@ def _look_up(parts: Mapping[str, Any], name: str, where: str) -> Any:
     return parts[name]
 
 
-def from_file(path: str) -> Plan:
+def read_file(path: str) -> configparser.ConfigParser:
     parser = configparser.ConfigParser()
     try:
         with open(path, encoding="utf-8") as file:
@@ -149,13 +157,32 @@ def from_file(path: str) -> Plan:
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"logconfig {path}: {reason}") from error
+    return parser
+
+
+def from_file(path: str, *, dry: bool = False) -> Plan:
+    parser = read_file(path)
     try:
+        if dry:
+            _delay(parser)
         return _from_parser(parser)
     except GinkgoError:
         raise
     except Exception as error:
         # The file names classes and has expressions for their arguments: anything may be raised.
         raise ConfigError(f"logconfig {path}: {explain(error)}") from error
+
+
+def _delay(parser: configparser.ConfigParser) -> None:
+    """Have the standard library's file handlers leave their files alone."""
+    for name in _listed(parser["handlers"]["keys"]):
+        section = f"handler_{name}"
+        made: Any = logging
+        for part in parser.get(section, "class", fallback="").split("."):
+            made = getattr(made, part, None)
+        if isinstance(made, type) and issubclass(made, logging.FileHandler):
+            given = parser.get(section, "kwargs", raw=True, fallback="{}")
+            parser.set(section, "kwargs", f"dict({given}, delay=True)")
 
 
 def _from_parser(parser: configparser.ConfigParser) -> Plan:
@@ -211,6 +238,7 @@ def explain(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None and len(messages) < 4:
         text = f"no {cause}" if isinstance(cause, KeyError) else str(cause)
-        messages.append(text or type(cause).__name__)
+        if not messages or not text or text not in messages[-1]:  # many repeat what caused them
+            messages.append(text or type(cause).__name__)
         cause = cause.__cause__
     return ": ".join(messages)

@@ -36,7 +36,12 @@ _BASIC_FORMATS = {
 
 
 def build(
-    logconfig: object, loglevel: object, sinks: Sinks, default_sink: Callable[[], Sink]
+    logconfig: object,
+    loglevel: object,
+    sinks: Sinks,
+    default_sink: Callable[[], Sink],
+    *,
+    dry: bool = False,
 ) -> Plan:
     """Return the plan for the values of the settings.
 
@@ -45,23 +50,25 @@ def build(
         loglevel: a level for the root logger, or a dict from logger names to levels.
         sinks: where sinks are got from.
         default_sink: opens the log file of a daemon, or the terminal, when it is wanted.
+        dry: the file handlers of dictConfig and fileConfig leave their files alone: the plan is
+            not going to be used.
 
     Raises:
         ConfigError: a value is wrong; nothing is left open but what `sinks` remembers.
         PermissionDenied, CannotCreate: the log file cannot be opened.
     """
     if logconfig is None:
-        levels = _levels(loglevel)
+        wanted = levels(loglevel)
         handler = LineHandler(default_sink(), Formatter())
-        plan = Plan({name: LoggerPlan(level) for name, level in levels.items()}, [handler])
-        plan.loggers[""] = LoggerPlan(levels[""], (handler,))
+        plan = Plan({name: LoggerPlan(level) for name, level in wanted.items()}, [handler])
+        plan.loggers[""] = LoggerPlan(wanted[""], (handler,))
         return plan
     try:
         if isinstance(logconfig, (str, os.PathLike)):
-            return from_file(os.fspath(logconfig))
+            return from_file(os.fspath(logconfig), dry=dry)
         if isinstance(logconfig, Mapping):
             if "version" in logconfig:
-                return from_dict(logconfig)
+                return from_dict(logconfig, dry=dry)
             return _from_basic(logconfig, sinks, default_sink)
     except GinkgoError:
         raise
@@ -75,9 +82,13 @@ def build(
     )
 
 
-def _levels(loglevel: object) -> dict[str, int]:
-    """Return the levels by logger name; the root's is always among them."""
-    levels = {"": logging.DEBUG}
+def levels(loglevel: object) -> dict[str, int]:
+    """Return the levels by logger name; the root's is always among them.
+
+    Raises:
+        ConfigError: it is no level, nor a dict of levels.
+    """
+    found = {"": logging.DEBUG}
     if isinstance(loglevel, Mapping):
         for name, value in loglevel.items():
             if not isinstance(name, str):
@@ -86,10 +97,10 @@ def _levels(loglevel: object) -> dict[str, int]:
                     hint='Use names such as "myapp.db", and "root" for all others.',
                 )
             logger = "" if name == "root" else name
-            levels[logger] = level_number(value, f"loglevel[{name!r}]")
+            found[logger] = level_number(value, f"loglevel[{name!r}]")
     elif loglevel is not None:
-        levels[""] = level_number(loglevel, "loglevel")
-    return levels
+        found[""] = level_number(loglevel, "loglevel")
+    return found
 
 
 def _from_basic(config: Mapping[Any, Any], sinks: Sinks, default_sink: Callable[[], Sink]) -> Plan:

@@ -91,7 +91,12 @@ class LogFile:
         """
         with self.lock:
             if self._fd >= 0:
-                self._swap()
+                try:
+                    self._swap()
+                except GinkgoError as error:
+                    self.problem = str(error)
+                    self._complaints.due()  # the caller tells it: the next line need not
+                    raise
 
     def truncate(self) -> None:
         """Empty the file (`filemode="w"`), unless it is a device."""

@@ -64,6 +64,45 @@ def open_log_file(path: str, owners: Collection[int]) -> int:
         raise _refusal(path, error) from error
 
 
+def check_log_file(path: str, owners: Collection[int] | None) -> None:
+    """Raise what opening a log file would, and open, make or change none.
+
+    Args:
+        path: absolute; its folder may be missing where `make_folder` would make it.
+        owners: as for `open_log_file`; None for a file that the standard library opens, which
+            asks nobody whose it is.
+
+    Raises:
+        PermissionDenied, CannotCreate: as `open_log_file`.
+    """
+    folder, name = os.path.split(path)
+    if not os.path.lexists(folder) and owners is not None:
+        folder, name = os.path.split(folder)
+    try:
+        folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if not os.access(name, os.F_OK, dir_fd=folder_fd, follow_symlinks=False):
+                _check_may_write(folder_fd)
+            elif owners is None:
+                if not os.access(path, os.W_OK, effective_ids=True):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            else:
+                fd = os.open(name, _FLAGS, dir_fd=folder_fd)
+                try:
+                    _check(path, os.fstat(fd), os.fstat(folder_fd), owners)
+                finally:
+                    os.close(fd)
+        finally:
+            os.close(folder_fd)
+    except OSError as error:
+        raise _refusal(path, error) from error
+
+
+def _check_may_write(folder_fd: int) -> None:
+    if not os.access(f"/proc/self/fd/{folder_fd}", os.W_OK | os.X_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def make_folder(path: str) -> str | None:
     """Make the folder of a log file, 0700, if it is missing and the one above it is not.
 
@@ -144,6 +183,12 @@ def _refusal(path: str, error: OSError) -> GinkgoError:
             f"logfile {path}: it is not a regular file", hint="Remove it, or choose another path."
         )
     if error.errno in (errno.EACCES, errno.EPERM):
+        if not os.path.lexists(path):
+            return PermissionDenied(
+                f"logfile {path}: {_user(os.geteuid())} may not make a file in {_nearest(path)}",
+                hint="Let that user write to the folder, or set logfile to a path in one of its "
+                "own: a log that is rotated has to be made anew.",
+            )
         return PermissionDenied(
             f"logfile {path}: {_user(os.geteuid())} may not write it",
             hint="Let that user write the file and its folder, or set logfile to another path.",
@@ -154,6 +199,14 @@ def _refusal(path: str, error: OSError) -> GinkgoError:
             hint="Make it, or set logfile to another path.",
         )
     return CannotCreate(f"logfile {path}: {error.strerror}", hint="Set logfile to another path.")
+
+
+def _nearest(path: str) -> str:
+    """Return the lowest folder above `path` that is there and can be seen."""
+    folder = os.path.dirname(path)
+    while not os.path.isdir(folder) and folder != "/":
+        folder = os.path.dirname(folder)
+    return folder
 
 
 def _user(uid: int) -> str:

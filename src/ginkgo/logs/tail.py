@@ -44,39 +44,18 @@ _LOOK_WITH_INOTIFY = 1.0
 _LOOK_WITHOUT = 0.25
 
 
-def last_lines(path: str, n: int, *, raw: bool = False) -> list[str]:
-    """Return the last `n` lines of a log file, without their newlines.
-
-    Args:
-        path: of the file.
-        n: how many lines at most.
-        raw: leave control characters as they are.
-
-    Raises:
-        TargetNotFound: there is no such file.
-        PermissionDenied: this user may not read it, or it is not a regular file.
-    """
-    fd = _open(path)
-    try:
-        os.lseek(fd, _start_of_last(fd, n), os.SEEK_SET)
-        text = _Text(raw)
-        pieces = [text.decode(data) for data in iter(lambda: os.read(fd, _BLOCK), b"")]
-    finally:
-        os.close(fd)
-    lines = "".join(pieces).split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
-
-
 def stream(path: str, out: TextIO, *, raw: bool = False) -> None:
     """Write the whole log file to `out`, as long as it is now.
 
     Args:
-        path, raw: as for `last_lines`.
+        path: of the file.
         out: a text stream.
+        raw: leave control characters as they are.
 
     Raises:
         BrokenPipeError: the reader of `out` has seen enough.
-        TargetNotFound, PermissionDenied: as for `last_lines`.
+        TargetNotFound: there is no such file.
+        PermissionDenied: this user may not read it, or it is not a regular file.
     """
     fd = _open(path)
     try:

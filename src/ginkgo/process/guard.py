@@ -10,6 +10,7 @@ import atexit
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -25,15 +26,16 @@ class Guard:
 
     def __init__(self, clean: Callable[[], object]) -> None:
         self._clean = clean
-        self._armed = False
+        self._deadline = float("inf")
 
     def arm(self, seconds: float, status: int, message: str) -> None:
         """End the process with `status` in so many seconds, unless it has ended by itself.
 
-        The first call counts; may be called in a signal handler.
+        The earliest end counts; may be called in a signal handler.
         """
-        if not self._armed:
-            self._armed = True
+        deadline = time.monotonic() + seconds
+        if deadline < self._deadline:
+            self._deadline = deadline
             native.start_thread(self._wait, seconds, status, message, name="ginkgo-guard")
 
     def _wait(self, seconds: float, status: int, message: str) -> None:

@@ -39,12 +39,14 @@ State = Literal["running", "held", "unknown", "stopped"]
 
 LOCK = "lock"
 RECORD = "instance.json"
+LOGFILE = "logfile"
 PID = "pid"
 CONTROL = "control.sock"
 
 _GRACE = 1.0  # seconds between taking the lock and writing the pid into it, with room to spare
 _RECORD_LIMIT = 4 * 1024 * 1024  # the kernel's arguments alone may be 2 MiB
 _HINT_LIMIT = 64
+_PATH_LIMIT = 4096
 
 
 class Record(NamedTuple):
@@ -249,6 +251,21 @@ def _look(folder: str, dir_fd: int) -> Found:
             time.sleep(0.002)  # its holder may be about to write its pid over the last one's
     finally:
         os.close(fd)
+
+
+def last_logfile(folder: str) -> str | None:
+    """Where the last instance of a runtime folder logged; it is known after its end too."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        text = read_small(LOGFILE, _PATH_LIMIT, dir_fd=fd)
+    except (NotAFile, PermissionError):
+        return None
+    finally:
+        os.close(fd)
+    return os.fsdecode(text) if text else None
 
 
 def _read_record(dir_fd: int) -> Record | None:

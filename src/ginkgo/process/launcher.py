@@ -59,7 +59,7 @@ class Outcome(NamedTuple):
     traceback: str = ""
     """The application's, where its own code had failed."""
     output: tuple[str, ...] = ()
-    """The last lines that it had written, where it did not start."""
+    """The last lines that it had written, where it ended without a word."""
 
     @property
     def ready(self) -> bool:
@@ -213,11 +213,15 @@ class _Wait:
         self._gone(_FAREWELL)  # a second try shall not meet the first one's lock
         try:
             data = json.loads(text)
-            error = error_of(int(data["status"]), str(data["message"]), data["hint"])
+            status = int(data["status"])
+            error = error_of(status, str(data["message"]), data["hint"])
+            if 0 < status < 256:  # also one that the application chose, by sys.exit()
+                error.status = status  # type: ignore[misc]
             trace = str(data["traceback"])
         except (ValueError, KeyError, TypeError):
-            error, trace = ApplicationFailed(f"the daemon failed, and said: {text}"), ""
-        return Outcome(self.child.pid, error, trace, self._last_lines(output))
+            error = ApplicationFailed(f"the daemon failed, and said: {text}")
+            return Outcome(self.child.pid, error, "", self._last_lines(output))
+        return Outcome(self.child.pid, error, trace)
 
     def _died(self, output: int) -> Outcome:
         status = self.child.wait()

@@ -14,9 +14,11 @@ from typing import Any
 
 from ..config import service_of, settings
 from ..core.context import context
+from ..core.errors import GinkgoError
 from ..core.service import Service
 from ..logs import setup as logs
 from ..logs.settings import LogSettings, log_settings
+from . import validation
 from .options import Options
 from .places import is_config_file
 from .settings import ProcessSettings
@@ -59,6 +61,7 @@ def load(options: Options, *, strict: bool = False, check: bool = True) -> Loade
 
     Raises:
         ConfigError: with all that is wrong, each with file and line.
+        NoSuchUser, PermissionDenied: that alone is wrong: there is no such user, or no way to it.
         TargetNotFound: there is no such file, module or name.
         ApplicationFailed: importing the target raised.
     """
@@ -76,11 +79,12 @@ def load(options: Options, *, strict: bool = False, check: bool = True) -> Loade
         add_import_paths(os.getcwd())
         factory, label = load_name(options.target), options.target
     log = log_settings(label.rpartition(".")[2])()
-    warnings = settings.check(strict=strict) if check else ()
-    _apply_timeouts(process)
+    if check:
+        validation.check_start(process, log, options.target, daemon=options.daemon, strict=strict)
+        _apply_timeouts(process)
     context.backend = process.backend
     context.loop = process.loop
-    return Loaded(factory, label, process, log, warnings)
+    return Loaded(factory, label, process, log, settings.warnings)
 
 
 def configure(loaded: Loaded, daemon: bool) -> dict[str, Any]:
@@ -96,7 +100,12 @@ def configure(loaded: Loaded, daemon: bool) -> dict[str, Any]:
     before = settings.apply(prepared)
     try:
         log = loaded.log
+        validation.check_reload(loaded.process, log)
         new_logs = logs.prepare(log.logconfig, log.logfile, log.loglevel, daemon=daemon)
+    except GinkgoError as error:
+        told = validation.placed(error)  # while what it blames is still to be found
+        settings.restore(before)
+        raise told from error
     except BaseException:
         settings.restore(before)
         raise

@@ -26,8 +26,7 @@ from ..core.errors import ConfigError, NoSuchUser, PermissionDenied, SystemFailu
 DEFAULT_UMASK = 0o027
 """Others get nothing, the group may read: what an application's files start with."""
 
-_PR_SET_DUMPABLE = 4  # <linux/prctl.h>
-_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_NO_NEW_PRIVS = 38  # <linux/prctl.h>
 _ID_LIMIT = 2**32 - 1  # (uid_t) -1 means "leave it as it is" to setresuid(2)
 
 
@@ -140,7 +139,7 @@ def apply_umask(umask: int | str | None) -> int:
         inherited = os.umask(0o077)
         mask = inherited | DEFAULT_UMASK
     else:
-        mask = _read_umask(umask)
+        mask = read_umask(umask)
     os.umask(mask)
     return mask
 
@@ -154,10 +153,28 @@ def apply_rundir(path: str | None) -> None:
         ConfigError: there is no such folder.
         PermissionDenied: this user may not enter it.
     """
+    _enter(path, os.chdir)
+
+
+def check_rundir(path: str | None) -> None:
+    """Raise what `apply_rundir` would, and stay.
+
+    As root it is not seen here what another user may not enter.
+    """
+
+    def look(path: str) -> None:
+        os.close(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        if not os.access(path, os.X_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    _enter(path, look)
+
+
+def _enter(path: str | None, enter: Callable[[str], None]) -> None:
     if path is None:
         return
     try:
-        os.chdir(path)
+        enter(path)
     except PermissionError as error:
         raise PermissionDenied(
             f"cannot change to rundir {path} as uid {os.geteuid()}: {error.strerror}",
@@ -169,18 +186,6 @@ def apply_rundir(path: str | None) -> None:
             f"cannot change to rundir {path}: {reason}",
             hint="make the folder, or change the setting `rundir`",
         ) from error
-
-
-def prevent_core_dumps() -> None:
-    """See that no crash writes the memory, with its secrets, to a file.
-
-    Both are needed: the kernel does not heed the limit where dumps go to a program (core(5)).
-    Afterwards debuggers cannot attach, and /proc/PID/fd is for root only.
-    """
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _load_prctl()(_PR_SET_DUMPABLE, 0)
 
 
 def _find_user(user: str | int) -> tuple[str, int, int | None]:
@@ -268,7 +273,12 @@ def _abort(system: System, why: str) -> NoReturn:
     system._exit(os.EX_NOPERM)
 
 
-def _read_umask(umask: int | str) -> int:
+def read_umask(umask: int | str) -> int:
+    """Return a file mode mask as a number; see `apply_umask`.
+
+    Raises:
+        ConfigError: it is no mask.
+    """
     try:
         mask = int(umask, 8) if isinstance(umask, str) else umask
     except ValueError:

@@ -22,6 +22,7 @@ from ..core import lifecycle
 from ..core.backend import Operation
 from ..core.errors import GinkgoError
 from ..core.service import Service
+from ..core.stacks import log_stack
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,9 @@ class Reloader:
         try:
             settings = self._configure()
         except GinkgoError as error:
-            logger.error("Reload refused, nothing has changed: %s", error)
+            first, _, rest = str(error).partition("\n")
+            told = "Reload refused, nothing has changed: %s"
+            log_stack(logger, logging.ERROR, rest, told, first)
             refused = [str(problem) for problem in getattr(error, "problems", ())] or [str(error)]
             self.last = _report("refused", refused=refused)
             return self.last
@@ -91,6 +94,9 @@ class Reloader:
         except BaseException as error:  # noqa: BLE001 - logged where it was raised; reported here
             logger.error("Reload: not every service took the new configuration: %s", error)
             outcome = "failed"
+        if self._root._state != "ready":
+            self.last = _report("busy", refused=[f"{self._root.path} was stopped meanwhile"])
+            return self.last
         failed = [
             {
                 "path": service.path,

@@ -20,19 +20,20 @@ import logging
 import os
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from ..core import lifecycle
+from ..core.backend import Backend
 from ..core.context import context
-from ..core.errors import ApplicationFailed, GinkgoError
+from ..core.errors import ApplicationFailed, GinkgoError, UsageError
 from ..core.failure import Abandoned
 from ..core.service import Service
 from ..logs import setup as logs
 from ..logs.stdio import unbuffer
 from ..logs.terminal import BrokenPipe
-from ..logs.tracebacks import user_traceback
 from . import privileges
 from .choosing import Choice, check
 from .guard import Guard
@@ -43,9 +44,10 @@ from .pidfile import Pidfile
 from .reload import Reloader
 from .running import Running
 from .runtime import CONTROL, PID, Record, RuntimeFolder, instance_name, runtime_folder
-from .signals import Signals, terminal_is_gone
+from .signals import Early, Signals, Stopped, terminal_is_gone
+from .stacks import stacks
 from .start import Companion, launch
-from .target import make_service
+from .target import exited, make_service
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +55,11 @@ AFTERWARDS = 2.0  # seconds that the interpreter has to end in, when everything 
 
 
 def run(
-    options: Options, ready: ReadyPipe | None, companions: Sequence[Companion], choice: Choice
+    options: Options,
+    ready: ReadyPipe | None,
+    companions: Sequence[Companion],
+    early: Early,
+    choice: Choice,
 ) -> int:
     """Load a target and run it until it ends. Returns the exit status.
 
@@ -61,35 +67,27 @@ def run(
         options: what the command line says.
         ready: the pipe to the launcher; None in the foreground.
         companions: see :func:`ginkgo.process.start.start`.
+        early: the signals that have come so far.
         choice: the backend that this process is prepared for.
 
     Raises:
         GinkgoError: why it could not be started, or what ended it.
+        Stopped: it was told to stop before it had a tree.
     """
-    if ready is None:
-        return _run(options, None, companions, choice)
-    try:
-        return _run(options, ready, companions, choice)
-    except BaseException as error:
-        # Everything is unwound by now: whoever reads this may start it again at once.
-        cause = error.__cause__ if isinstance(error, ApplicationFailed) else error
-        known = isinstance(error, GinkgoError) and cause is error
-        ready.fail(error, "" if known or cause is None else user_traceback(cause))
-        raise
-
-
-def _run(
-    options: Options, ready: ReadyPipe | None, companions: Sequence[Companion], choice: Choice
-) -> int:
     loaded = load(options)
     if loaded.process.daemon and ready is None:
+        early.restore()
         return launch(options)
     beside = [companion() for companion in companions]
     with ExitStack() as undo:
-        process = _Process(options, ready, loaded, undo, choice)
-        process.prepare()
-        process.start(beside)
-        return process.wait()
+        process = _Process(options, ready, loaded, early, undo, choice)
+        try:
+            process.prepare()
+            process.start(beside)
+            return process.wait()
+        except GinkgoError as error:
+            process.tell(error)
+            raise
 
 
 class _Process:
@@ -102,6 +100,7 @@ class _Process:
         options: Options,
         ready: ReadyPipe | None,
         loaded: Loaded,
+        early: Early,
         undo: ExitStack,
         choice: Choice,
     ) -> None:
@@ -110,12 +109,15 @@ class _Process:
         self.ready = ready
         self.daemon = ready is not None
         self.loaded = loaded
+        self.early = early
         self.undo = undo
         self.name = instance_name(options.target)
         self.broken = BrokenPipe(self._stdout_is_gone)
         self.beside: list[Any] = []
         self.guard = Guard(self._take_files_away)
-        self.had_terminal = not self.daemon and not terminal_is_gone()
+        self.stop_wanted = False
+        self.reloader: Reloader | None = None
+        self.had_terminal = not (self.daemon or early.hangup_ignored or terminal_is_gone())
 
     # -- the start -------------------------------------------------------------------------------
 
@@ -132,6 +134,10 @@ class _Process:
         self._configure_logs(None if identity is None else identity.uid)
         for warning in self.loaded.warnings:
             logger.warning("%s", warning)
+        if not self.choice.chosen:
+            context.backend = self.choice.backend
+        backend = context.load_backend(self.choice.backend)
+        self._watch_signals(backend)
         self.pidfile = Pidfile(
             settings.pidfile or os.path.join(self.folder.path, PID),
             mode=0o644 if settings.pidfile else 0o600,
@@ -141,19 +147,23 @@ class _Process:
         self.undo.callback(self.pidfile.remove)
         if not self.daemon:
             print(f"Starting process with {self.options.target}...")
-        if not self.choice.chosen:
-            context.backend = self.choice.backend
         self.root = make_service(self.loaded.factory, self.loaded.label)
         context.root = self.root
         check(self.root, self.choice)
+        if self.root.backend_in_use is not backend:  # that of an instance, which nobody could read
+            self._watch_signals(self.root.backend_in_use)
         if self.choice.because:
-            backend = self.choice.backend
-            logger.info("%s: %s runs on %s", self.choice.because, self.root.path, backend)
+            logger.info("%s: %s runs on %s", self.choice.because, self.root.path, backend.name)
         if identity is not None:
-            self._bind()
+            self._bind(identity)
             logs.give_to(identity.uid, identity.gid)
             privileges.drop(identity)
         privileges.apply_rundir(settings.rundir)
+
+    def _watch_signals(self, backend: Backend) -> None:
+        signals = Signals(backend, self._act, self._at_once)
+        signals.install()
+        self.undo.callback(signals.restore)
 
     def _configure_logs(self, owner: int | None) -> None:
         log = self.loaded.log
@@ -171,18 +181,20 @@ class _Process:
             self.ready.logfile(log.logfile)
             logs.capture_output()
 
-    def _bind(self) -> None:
+    def _bind(self, identity: privileges.Identity) -> None:
         """Open what only root may: the listening sockets of every server in the tree."""
         for service in self.root.walk():
             bind = getattr(service, "bind", None)
             if callable(bind):
                 bind()
                 self.undo.callback(service.unbind)  # type: ignore[attr-defined]
+                give_to = getattr(service, "give_to", None)
+                if give_to is not None:  # a unix socket's file
+                    give_to(identity.uid, identity.gid)
 
     def start(self, companions: Sequence[Callable[[Running], Any]]) -> None:
         """Start the tree. Returns when it is ready, or was stopped meanwhile."""
-        backend = self.root.backend_in_use
-        reloader = Reloader(self.root, lambda: configure(self.loaded, self.daemon))
+        reloader = self.reloader = Reloader(self.root, lambda: configure(self.loaded, self.daemon))
         logfile = logs.status().path
         self.running = Running(
             name=self.name,
@@ -194,9 +206,6 @@ class _Process:
             reloader=reloader,
             about_to_stop=self._arm,
         )
-        signals = Signals(backend, self._act, self._at_once)
-        signals.install()
-        self.undo.callback(signals.restore)
         for companion in companions:
             beside = companion(self.running)
             self.undo.callback(beside.close)
@@ -211,19 +220,43 @@ class _Process:
                 control=os.path.join(self.folder.path, CONTROL),
             )
         )
+        if self.stop_wanted:
+            raise Stopped
         try:
             self.root.start()
         except Abandoned:
             return  # it was told to stop; `wait` sees to it
-        except GinkgoError:
-            raise
+        except SystemExit as error:
+            failure = self.root.failure
+            path = self.root.path if failure is None else list(failure.chain())[-1].path
+            raise exited(f"{path}: do_start", error) from error
         except Exception as error:
-            if self.daemon:
-                logger.error("%s", self.root.failure, exc_info=error)
-            raise ApplicationFailed(str(self.root.failure)) from error
+            raise self._ending(error) from error
+        if self.stop_wanted:
+            self.root.stop_soon()  # it came when there was nothing to stop yet
+        for number in self.early.noted:
+            self._act(number)
         if self.ready is not None:
             logger.info("%s is ready: pid %d", self.root.path, os.getpid())
             self.ready.ready()
+
+    def _ending(self, error: BaseException) -> GinkgoError:
+        """The error that ends the process because of the application's `error`."""
+        if isinstance(error, GinkgoError) and not isinstance(error, UsageError):
+            return error
+        failed = ApplicationFailed(str(self.root.failure or error))
+        failed.__cause__ = error
+        return failed
+
+    def tell(self, error: GinkgoError) -> None:
+        """Tell the log of a daemon what ends it (a launcher tells the user), and see that it ends.
+
+        A task's error is in the log already.
+        """
+        if self.daemon and logs.status().path is not None:
+            own = error.__cause__ if isinstance(error, ApplicationFailed) else None
+            logger.error("%s", error, exc_info=own)
+        self._end_soon(error.status)
 
     # -- while it runs ---------------------------------------------------------------------------
 
@@ -237,12 +270,15 @@ class _Process:
         backend.run(lifecycle.over(backend, self.root))
         logger.info("Stopping.")
         status = self._status()
-        Guard(self._take_files_away).arm(
+        self._end_soon(status)
+        return status
+
+    def _end_soon(self, status: int) -> None:
+        Guard(lambda: None).arm(  # by then the files have been taken away
             AFTERWARDS,
             status,
             f"ginkgo: everything has stopped, and Python did not end within {AFTERWARDS:g} s",
         )
-        return status
 
     def _status(self) -> int:
         ending = self.root._ending
@@ -253,24 +289,23 @@ class _Process:
         failure = self.root.failure
         if failure is not None:
             error = failure.error
-            if isinstance(error, GinkgoError):
+            if isinstance(error, GinkgoError) and not isinstance(error, UsageError):
                 raise error
-            raise ApplicationFailed(
-                str(failure), hint="The log has its traceback." if self.daemon else None
-            )
+            raise ApplicationFailed(str(failure))  # its traceback is in the log
         return os.EX_SOFTWARE if self.root.stop_errors else 0
 
     def _act(self, number: int) -> None:
         """What a signal means. Called in the tree's loop."""
         if number == signal.SIGHUP and self.had_terminal and terminal_is_gone():
             number = signal.SIGTERM
-        if number == signal.SIGHUP:
-            self.running.reloader.begin()
-        elif number == signal.SIGUSR1:
+        if number == signal.SIGUSR1:
             logs.reopen()
-        else:
-            if number == signal.SIGQUIT:
-                self._log_stacks()
+        elif number == signal.SIGHUP:
+            if self.reloader is None:
+                self.early.noted.append(number)  # for when there is something to reload
+            else:
+                self.reloader.begin()
+        elif hasattr(self, "root"):
             self.root.stop_soon()
 
     def _at_once(self, number: int, times: int) -> None:
@@ -279,7 +314,14 @@ class _Process:
             return
         if number == signal.SIGINT and times > 1:
             self.guard.end_now(128 + number, "ginkgo: ended at once, by a second Ctrl+C")
+        if number == signal.SIGQUIT:
+            self._write_stacks()
+        if number == signal.SIGINT and sys.stderr.isatty():
+            os.write(2, b"Stopping; Ctrl+C once more ends it at once.\n")
         self._arm(AFTERWARDS if number == signal.SIGQUIT else None)
+        self.stop_wanted = True
+        if not hasattr(self, "root"):
+            raise Stopped  # out of the constructors
 
     def _arm(self, seconds: float | None = None) -> None:
         """It has been told to stop: see to it that it ends."""
@@ -290,10 +332,17 @@ class _Process:
             f"ginkgo: it was told to stop, and had not ended after {limit:g} s: ended now",
         )
 
-    def _log_stacks(self) -> None:
-        from .stacks import stacks
+    def _write_stacks(self) -> None:
+        """Write what everything is doing to stderr; in a daemon that is the log.
 
-        logger.warning("SIGQUIT: what everything is doing\n%s", stacks(self.root))
+        Not by `logging`: a loop that hangs may hang in there.
+        """
+        text = stacks(self.root) if hasattr(self, "root") else "nothing has been started"
+        text = "SIGQUIT: what everything is doing\n" + textwrap.indent(text, "    ")
+        try:
+            os.write(2, f"{text}\n".encode("utf-8", "backslashreplace"))
+        except OSError:
+            pass  # a full disk or a closed terminal is no reason not to stop
 
     def _stdout_is_gone(self) -> None:
         if hasattr(self, "root"):

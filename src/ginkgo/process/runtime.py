@@ -3,6 +3,7 @@
 ::
 
     NAME/               0700, of the user who runs it
+        logfile         where the log is: kept, so that it can be read after the end
         lock            held (flock) for as long as the instance lives: the truth
         pid             its pid: a hint for people and monitors (the setting `pidfile` moves it)
         instance.json   pid and start time, target, arguments, paths: what the manager needs
@@ -31,6 +32,7 @@ from .files import cannot_create, foreign, give_to, open_own, overwrite, remove_
 from .instances import (
     CONTROL,
     LOCK,
+    LOGFILE,
     PID,
     RECORD,
     Found,
@@ -195,6 +197,9 @@ class RuntimeFolder:
         """
         shown = os.path.join(self.path, RECORD)
         replace_file(RECORD, record.to_json(), shown, self.fd, self.owner)
+        if record.logfile is not None:
+            shown = os.path.join(self.path, LOGFILE)
+            replace_file(LOGFILE, os.fsencode(record.logfile), shown, self.fd, self.owner)
 
     @property
     def locked(self) -> bool:

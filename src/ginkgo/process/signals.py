@@ -42,6 +42,44 @@ WITHOUT_MEANING = (
 )
 
 
+class Stopped(SystemExit):
+    """Raised in the main thread by SIGTERM or Ctrl+C while there is no tree yet to stop in order.
+
+    A SystemExit, because that is what gevent's hub hands on to the main greenlet without a word.
+    """
+
+
+class Early:
+    """What signals mean before there is a loop: the target is being imported.
+
+    SIGTERM, SIGINT and SIGQUIT end the process, in order; the others are noted.
+
+    Args:
+        ignored: the signals that whoever started this process had set to be ignored.
+
+    Attributes:
+        noted: the numbers of those that came and are still to be acted on.
+        hangup_ignored: SIGHUP was to be ignored, as under nohup(1).
+    """
+
+    def __init__(self, ignored: frozenset[int] = frozenset()) -> None:
+        self.noted: list[int] = []
+        self.hangup_ignored = signal.SIGHUP in ignored
+        self._former = {number: signal.signal(number, self._handle) for number in HANDLED}
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number in (signal.SIGHUP, signal.SIGUSR1):
+            self.noted.append(number)
+        else:
+            raise KeyboardInterrupt
+
+    def restore(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._former.items():
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, handler)
+
+
 class Loop(Protocol):
     """What this module needs of a backend.
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..core.errors import ApplicationFailed, GinkgoError, TemporaryFailure
 from .choosing import Choice, choose
 from .options import Options
 from .places import is_config_file
@@ -35,24 +36,44 @@ def start(options: Options, companions: Sequence[Companion] = ()) -> int:
     Raises:
         GinkgoError: why it could not be started, or what ended it.
     """
-    from . import hygiene, launcher
+    from . import hygiene, launcher, signals
 
-    hygiene.prepare()
+    inherited = hygiene.prepare()
     ready = launcher.ReadyPipe.inherited()
     if options.daemon and ready is None:
         return launch(options)
-    known = look_ahead(options)
-    if known.get("daemon") is True and ready is None:
-        return launch(options)
-    choice = patch_for(options)
-    from .guard import leave
-    from .runner import run
-
+    early = signals.Early(ignored=inherited.ignored)
     try:
-        status = run(options, ready, companions, choice)
-    except KeyboardInterrupt:  # before there was a tree to stop in order
+        known = look_ahead(options)
+        if known.get("daemon") is True and ready is None:
+            early.restore()
+            return launch(options)
+        choice = patch_for(options)
+        from .runner import run
+
+        status = run(options, ready, companions, early, choice)
+    except (KeyboardInterrupt, signals.Stopped):  # before there was a tree to stop in order
         status = 0
+        if ready is not None:
+            ready.fail(TemporaryFailure("it was told to stop before it was ready"))
+    except GinkgoError as error:
+        if ready is None:
+            raise
+        # Everything is unwound by now: whoever reads this may start it again at once.
+        ready.fail(error, users_traceback(error))
+        status = error.status
+    from .guard import leave
+
     return leave(status)
+
+
+def users_traceback(error: GinkgoError) -> str:
+    """The traceback of the application's own exception, if that is why there is an error."""
+    if not isinstance(error, ApplicationFailed) or error.__cause__ is None:
+        return ""
+    from ..logs.tracebacks import user_traceback
+
+    return user_traceback(error.__cause__)
 
 
 def look_ahead(options: Options) -> dict[str, Any]:

@@ -10,26 +10,20 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from ..core.errors import ApplicationFailed, ConfigError, TargetNotFound, UsageError
-from ..core.service import Service
-
-PYTHON_2 = (
-    (
-        re.compile(r"\bginkgo\.async\b"),
-        "async is a keyword since Python 3.7: write ginkgo.async_ instead",
-    ),
-    (re.compile(r"\.async\b(?!_)"), "async is a keyword since Python 3.7: write .async_ instead"),
-    (re.compile(r"^\s*print\s+[^(\s=]"), "print is a function since Python 3: write print(...)"),
-    (re.compile(r"^\s*except\s+[\w.]+\s*,\s*\w+\s*:"), "write: except Error as name:"),
-    (re.compile(r"^\s*raise\s+[\w.]+\s*,"), "write: raise Error(message)"),
-    (re.compile(r"^\s*exec\s+[^(\s=]"), "exec is a function since Python 3: write exec(...)"),
+from ..core.errors import (
+    ApplicationFailed,
+    ConfigError,
+    GinkgoError,
+    TargetNotFound,
+    UsageError,
 )
+from ..core.service import Service
+from .signals import Stopped
 
 
 def add_import_paths(*folders: str) -> None:
@@ -92,7 +86,7 @@ def _import(module_name: str, dotted: str, where: str) -> ModuleType:
             ) from None
         raise _import_failed(module_name, dotted, where, error) from error
     except SyntaxError as error:
-        raise _syntax_error(where, error) from error
+        raise _syntax_error(where, error) from None
     except Exception as error:
         raise _import_failed(module_name, dotted, where, error) from error
     except SystemExit as error:
@@ -129,18 +123,16 @@ def _syntax_error(where: str, error: SyntaxError) -> ApplicationFailed:
 
 def _python_2_lines(filename: str) -> list[tuple[str, str, str]]:
     """The lines of a file that only Python 2 took: where, the line, and what to write instead."""
-    found = []
+    from ..config.python2 import python_2_lines
+
     try:
         with open(filename, encoding="utf-8", errors="replace") as file:
-            for number, line in enumerate(file, 1):
-                code = line.split("#", 1)[0]
-                for pattern, advice in PYTHON_2:
-                    if pattern.search(code):
-                        found.append((f"{filename}:{number}", line.strip(), advice))
-                        break
+            return [
+                (f"{filename}:{number}", line, advice)
+                for number, line, advice in python_2_lines(file)
+            ]
     except OSError:
         return []
-    return found
 
 
 def make_service(factory: Callable[[], Any], target: str) -> Service:
@@ -151,6 +143,14 @@ def make_service(factory: Callable[[], Any], target: str) -> Service:
     """
     try:
         service = factory()
+    except GinkgoError as error:
+        if isinstance(error, UsageError):
+            raise ApplicationFailed(f"making {target}: {error}", hint=error.hint) from error
+        raise
+    except SystemExit as error:
+        if isinstance(error, Stopped):
+            raise
+        raise exited(f"making {target}", error) from error
     except Exception as error:
         raise ApplicationFailed(
             f"making {target} raised {type(error).__name__}: {error}",
@@ -162,6 +162,15 @@ def make_service(factory: Callable[[], Any], target: str) -> Service:
             hint="Return an instance of a Service subclass.",
         )
     return service
+
+
+def exited(what: str, error: SystemExit) -> ApplicationFailed:
+    """The error for an application that calls sys.exit() while it is being made or started."""
+    failed = ApplicationFailed(f"{what} called sys.exit({error.code!r})")
+    failed.status = error.code & 0xFF if isinstance(error.code, int) else 1  # type: ignore[misc]
+    if error.code is None:
+        failed.status = 0  # type: ignore[misc]
+    return failed
 
 
 def service_factory(value: Any, said_by: str) -> tuple[Callable[[], Any], str]:

@@ -138,6 +138,12 @@ def _resolve(address: Address, kind: int, what: str) -> list[tuple[int, Any]]:
             (socket.AF_INET6, ("::", address.port)),
             (socket.AF_INET, ("0.0.0.0", address.port)),  # noqa: S104
         ]
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:  # a literal needs no resolver, which in a patched process is a thread
+            socket.inet_pton(family, address.host)
+        except OSError:
+            continue
+        return [(family, (address.host, address.port))]
     try:
         found = socket.getaddrinfo(address.host, address.port, type=kind, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:

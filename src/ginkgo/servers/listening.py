@@ -90,6 +90,12 @@ class Listening(Service):
             self._address = Address.of(address.getsockname())
         else:
             self._address = Address.parse(address)
+        if handle is not None and not callable(handle):
+            raise ConfigError(
+                f"{type(self).__name__} at {self._address}: {handle!r} is no handler",
+                hint="A handler is a function. An address of host and port is one argument: "
+                '("127.0.0.1", 7000), or "127.0.0.1:7000".',
+            )
         if handle is not None:
             self.handle = handle  # type: ignore[method-assign]
         elif type(self).handle is Listening.handle:

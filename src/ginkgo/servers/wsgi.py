@@ -53,8 +53,9 @@ class WSGIServer(StreamServer):
         access_log: write a line for each request to the logger ``ginkgo.servers.wsgi.access``.
         environ: what to add to each request's `environ`.
         handler_class: a subclass of gevent's ``pywsgi.WSGIHandler``, for WebSockets for example.
-        backlog, max_connections, certfile, keyfile, ssl_context, handshake_timeout, drain_timeout,
-            mode: as for :class:`~ginkgo.servers.stream.StreamServer`.
+        backlog, max_connections, handshake_timeout, drain_timeout, mode: as for
+            :class:`~ginkgo.servers.stream.StreamServer`.
+        certfile, keyfile, ssl_context: as for that, too.
 
     Attributes:
         requests: requests that were answered.

@@ -1,0 +1,217 @@
+"""What a start would refuse, found before anything is started, and all of it at once.
+
+::
+
+    settings.check()     types, choices, names             config knows no more than that
+    here                 what the values mean              users, folders, levels, seconds
+
+Every check leaves the world as it is: no file is made, opened for writing or emptied.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from ..config import settings
+from ..config.problems import ConfigProblems, Problem
+from ..core.errors import CannotCreate, ConfigError, GinkgoError, PermissionDenied
+from ..logs import rehearsal
+from ..logs.settings import LogSettings
+from . import privileges
+from .places import candidates, instance_name
+from .settings import ProcessSettings
+
+TIMEOUTS = ("start_timeout", "stop_timeout", "shutdown_timeout")
+
+MAY_STILL_COME = ("rundir", "pidfile", "logfile")
+"""What these name, a service's constructor or the start itself may make; so a start goes on."""
+
+
+class Fault(NamedTuple):
+    """A setting whose value cannot be used.
+
+    Attributes:
+        setting: its path.
+        error: what a start would raise, with the exit status that it would have.
+    """
+
+    setting: str
+    error: GinkgoError
+
+    @property
+    def problem(self) -> Problem:
+        """The same with its place, as `ginkgo.config` tells what is wrong."""
+        origin = settings.origin(self.setting)
+        return Problem(self.setting, str(self.error), "" if origin == "default" else origin)
+
+
+def check(process: ProcessSettings, log: LogSettings, target: str, *, strict: bool = False) -> None:
+    """Look at everything, for ``ginkgo check``.
+
+    Args:
+        strict: a name that is nearly a setting's is an error.
+
+    Raises:
+        ConfigError: all that is wrong, each with file and line.
+    """
+    daemon = settings.origin("logfile") != "default" or _daemon(process)
+    found = [*faults(process, log, target, daemon=daemon), *_logconfig(log)]
+    problems = [*_wrong_values(strict), *(each.problem for each in found)]
+    if problems:
+        raise ConfigProblems(problems, hint=_hints(found) if len(problems) == len(found) else None)
+
+
+def check_start(
+    process: ProcessSettings, log: LogSettings, target: str, *, daemon: bool, strict: bool
+) -> None:
+    """Look at what a start can know before it begins.
+
+    Raises:
+        ConfigError: all that is wrong, each with file and line.
+        GinkgoError: the one thing that is wrong, where a start has another exit status for it.
+    """
+    wrong = _wrong_values(strict)
+    found = list(faults(process, log, target, daemon=daemon or _daemon(process)))
+    if not wrong and all(each.setting in MAY_STILL_COME for each in found):
+        return
+    if not wrong and len(found) == 1:
+        error = found[0].error
+        raise type(error)(str(found[0].problem), hint=error.hint) from error
+    problems = [*wrong, *(each.problem for each in found)]
+    raise ConfigProblems(problems, hint=None if wrong else _hints(found))
+
+
+def check_reload(process: ProcessSettings, log: LogSettings) -> None:
+    """Look at what a reload changes; the rest needs a restart.
+
+    Raises:
+        ConfigError: all that is wrong, each with file and line.
+    """
+    found = [*_timeouts(process), *_level(log)]
+    if found:
+        raise ConfigProblems([each.problem for each in found], hint=_hints(found))
+
+
+def placed(error: GinkgoError) -> GinkgoError:
+    """Return an error of the logging with the place of the setting that it begins with."""
+    for setting in ("logconfig", "loglevel", "logfile"):
+        if str(error).startswith(setting):
+            return ConfigProblems([Fault(setting, error).problem], hint=error.hint)
+    return error
+
+
+def faults(
+    process: ProcessSettings, log: LogSettings, target: str, *, daemon: bool
+) -> Iterator[Fault]:
+    """Yield what is wrong with the settings of the process and its log, the cheap checks.
+
+    A value of a wrong type is none of these: `settings.check()` tells it.
+    """
+    yield from _identity(process)
+    yield from _caught("umask", lambda: _umask(process.umask))
+    yield from _caught("rundir", lambda: privileges.check_rundir(process.rundir))
+    yield from _caught("pidfile", lambda: _check_pidfile(process.pidfile, target))
+    yield from _timeouts(process)
+    yield from _level(log)
+    yield from _caught("logconfig", lambda: rehearsal.check_readable(log.logconfig))
+    if daemon:
+        yield from _caught("logfile", lambda: _check_logfile(log))
+
+
+def _caught(setting: str, check: Callable[[], object]) -> Iterator[Fault]:
+    try:
+        check()
+    except ConfigProblems:
+        return  # reading the setting said so: its value has a wrong type
+    except GinkgoError as error:
+        yield Fault(setting, error)
+
+
+def _wrong_values(strict: bool) -> list[Problem]:
+    try:
+        settings.check(strict=strict)
+    except ConfigProblems as error:
+        return list(error.problems)
+    return []
+
+
+def _hints(found: Iterable[Fault]) -> str | None:
+    return "\n".join(dict.fromkeys(each.error.hint for each in found if each.error.hint)) or None
+
+
+def _daemon(process: ProcessSettings) -> bool:
+    try:
+        return process.daemon
+    except ConfigError:
+        return False
+
+
+def _identity(process: ProcessSettings) -> Iterator[Fault]:
+    for fault in _caught("user", lambda: privileges.find_identity(process.user, process.group)):
+        blamed = "group" if "setting `group`" in (fault.error.hint or "") else "user"
+        yield fault._replace(setting=blamed)
+
+
+def _umask(value: int | str | None) -> None:
+    if value is not None:
+        privileges.read_umask(value)
+
+
+def _check_pidfile(path: str | None, target: str) -> None:
+    if path is None:
+        return
+    folder = os.path.dirname(os.path.abspath(path))
+    if folder in candidates(instance_name(target)):
+        return  # the start makes it
+    if not os.path.isdir(folder):
+        raise CannotCreate(
+            f"pidfile {path}: there is no folder {folder}",
+            hint="make it, or set `pidfile` to another path",
+        )
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        raise PermissionDenied(
+            f"pidfile {path}: uid {os.geteuid()} may not write to {folder}",
+            hint="let that user write there, or set `pidfile` to another path",
+        )
+
+
+def _check_logfile(log: LogSettings) -> None:
+    if log.logconfig is None:
+        rehearsal.check_file(log.logfile)
+
+
+def _timeouts(process: ProcessSettings) -> Iterator[Fault]:
+    def look(name: str) -> None:
+        value: Any = getattr(process, name)
+        if value <= 0:
+            raise ConfigError(
+                f"{name} is {value:g}, and has to be more than 0",
+                hint="Timeouts are numbers of seconds.",
+            )
+
+    for name in TIMEOUTS:
+        yield from _caught(name, lambda name=name: look(name))  # type: ignore[misc]
+
+
+def _level(log: LogSettings) -> Iterator[Fault]:
+    def look() -> None:
+        if log.logconfig is None:  # else it is ignored
+            rehearsal.check_level(log.loglevel)
+
+    yield from _caught("loglevel", look)
+
+
+def _logconfig(log: LogSettings) -> Iterator[Fault]:
+    """The rest of a logconfig, which takes making its handlers; what cannot be read is told."""
+
+    def look() -> None:
+        config = log.logconfig
+        try:
+            rehearsal.check_readable(config)
+        except GinkgoError:
+            return
+        rehearsal.check_config(config)
+
+    yield from _caught("logconfig", look)
