@@ -80,7 +80,8 @@ def test_a_task_and_an_executor_job_that_never_end_do_not_hold_it_up(hello: Work
     program.stops(signal.SIGTERM)
     assert time.monotonic() - began < 5
     assert "bye" in program.lines
-    assert "left behind: Stubborn.forever" in program.output
+    assert "Stubborn: a task is left behind" in program.output
+    assert "Stubborn.forever" in program.output
 
 
 def test_a_daemon_is_started_reloaded_and_stopped(hello: Workshop) -> None:

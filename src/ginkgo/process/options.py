@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+Companion = Callable[[], Callable[[Any], Any]]
+"""What runs beside a tree; see :func:`ginkgo.process.start.start`."""
 
 
 @dataclass(frozen=True, slots=True)

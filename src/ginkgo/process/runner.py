@@ -36,17 +36,17 @@ from ..logs.stdio import unbuffer
 from ..logs.terminal import BrokenPipe
 from . import privileges
 from .choosing import Choice, check
+from .daemonize import launch
 from .guard import Guard
 from .launcher import ReadyPipe
 from .loading import Loaded, configure, load
-from .options import Options
+from .options import Companion, Options
 from .pidfile import Pidfile
 from .reload import Reloader
 from .running import Running
 from .runtime import CONTROL, PID, Record, RuntimeFolder, instance_name, runtime_folder
 from .signals import Early, Signals, Stopped, terminal_is_gone
 from .stacks import stacks
-from .start import Companion, launch
 from .target import exited, make_service
 
 logger = logging.getLogger(__name__)

@@ -8,16 +8,14 @@ does none of this and only waits.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..core.errors import ApplicationFailed, GinkgoError, TemporaryFailure
 from .choosing import Choice, choose
-from .options import Options
+from .options import Companion, Options
 from .places import is_config_file
 from .target import check_exists
-
-Companion = Callable[[], Callable[[Any], Any]]
 
 
 def start(options: Options, companions: Sequence[Companion] = ()) -> int:
@@ -41,13 +39,13 @@ def start(options: Options, companions: Sequence[Companion] = ()) -> int:
     inherited = hygiene.prepare()
     ready = launcher.ReadyPipe.inherited()
     if options.daemon and ready is None:
-        return launch(options)
+        return _launch(options)
     early = signals.Early(ignored=inherited.ignored)
     try:
         known = look_ahead(options)
         if known.get("daemon") is True and ready is None:
             early.restore()
-            return launch(options)
+            return _launch(options)
         choice = patch_for(options)
         from .runner import run
 
@@ -65,6 +63,12 @@ def start(options: Options, companions: Sequence[Companion] = ()) -> int:
     from .guard import leave
 
     return leave(status)
+
+
+def _launch(options: Options) -> int:
+    from .daemonize import launch  # brings subprocess along
+
+    return launch(options)
 
 
 def users_traceback(error: GinkgoError) -> str:
@@ -106,37 +110,3 @@ def patch_for(options: Options) -> Choice:
 
         patch()
     return choice
-
-
-def launch(options: Options) -> int:
-    """Start the target as a daemon, and wait until it is ready, or it is known why it is not.
-
-    Nothing of the application is imported here.
-
-    Raises:
-        GinkgoError: why it is not ready.
-    """
-    import sys
-
-    from . import launcher
-
-    outcome = launcher.launch(command(options), timeout=options.timeout)
-    if outcome.error is None:
-        print(f"{options.target} is ready: pid {outcome.pid}")
-        return 0
-    said = outcome.traceback or "\n".join(outcome.output)
-    if said:
-        print(said.rstrip("\n"), file=sys.stderr)
-    raise outcome.error
-
-
-def command(options: Options) -> list[str]:
-    """The command line of a daemon. ``-P`` keeps the current folder off its import path."""
-    import sys
-
-    arguments = [sys.executable, "-P", "-m", "ginkgo", "--daemonize"]
-    for assignment in options.assignments:
-        arguments += ["--set", assignment]
-    if options.backend is not None:
-        arguments += ["--backend", options.backend]
-    return [*arguments, options.target]
