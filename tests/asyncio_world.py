@@ -81,6 +81,7 @@ class AsyncioWorld:
         self._before = context.backend, context.loop
         context.backend, context.loop = "asyncio", kind
         self._gates: list[AsyncioGate] = []
+        self.threads: list[threading.Thread] = []
         self.closing = False
         self._backend: Any = backend_module.backend()
         self._loop: asyncio.AbstractEventLoop = self._backend.loop
@@ -154,7 +155,9 @@ class AsyncioWorld:
             if not ended.done():
                 ended.set_result(outcome)
 
-        threading.Thread(target=call, daemon=True).start()
+        thread = threading.Thread(target=call, daemon=True)
+        self.threads.append(thread)
+        thread.start()
         value, error = await ended
         if error is not None:
             raise error

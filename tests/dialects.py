@@ -83,6 +83,8 @@ class World(Protocol):
     """Whether a task runs only when whoever runs has to wait."""
     loop: bool
     """Whether a tree lives in one thread, to which the calls of others are posted."""
+    threads: list[threading.Thread]
+    """Those of :meth:`in_thread`: they go on when whoever waits for them is killed."""
     Ended: type[BaseException]
     """What is raised in a task that is told to end."""
 
@@ -149,6 +151,7 @@ class GeventWorld:
 
     def __init__(self) -> None:
         self._gates: list[_GeventGate] = []
+        self.threads: list[threading.Thread] = []
         self.closing = False
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -218,6 +221,7 @@ class GeventWorld:
             wakeup.send()
 
         thread = threading.Thread(target=call, daemon=True)
+        self.threads.append(thread)
         thread.start()
         try:
             ended.wait()

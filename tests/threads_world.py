@@ -79,6 +79,7 @@ class ThreadingWorld:
 
     def __init__(self) -> None:
         self._gates: list[ThreadGate] = []
+        self.threads: list[threading.Thread] = []
         self._others = set(sys._current_frames())
         self.closing = False
 
@@ -147,7 +148,9 @@ class ThreadingWorld:
                 error.append(raised)
             ended.set()
 
-        threading.Thread(target=call, daemon=True).start()
+        thread = threading.Thread(target=call, daemon=True)
+        self.threads.append(thread)
+        thread.start()
         current().wait(ended)
         if error:
             raise error[0]

@@ -294,7 +294,8 @@ class Machine(RuleBasedStateMachine):
     def is_settled(self) -> bool:
         """Whether all that was asked for has been carried out."""
         idle = all(node._operation is node._reloading is None for node in self.all)
-        return idle and all(asker.ended for asker in self.askers)
+        at_work = any(thread.is_alive() for thread in self.world.threads)
+        return idle and not at_work and all(asker.ended for asker in self.askers)
 
     async def ordinary_life_goes_on(self) -> None:
         """After all that it has been through the tree starts, reloads and stops like a new one."""
