@@ -192,7 +192,8 @@ class _Source:
             return Choice("asyncio", because=f"{because} is a coroutine function")
         if len(servers) == 1:
             ((backend, server),) = servers.items()
-            return Choice(backend, because=f"{server} is from ginkgo.async_.{backend}")
+            if backend != "gevent":  # that is the default, and needs no word
+                return Choice(backend, because=f"{server} is from ginkgo.async_.{backend}")
         return Choice("gevent")
 
     def _uses(self, module: _Module, name: str) -> Iterator[tuple[_Module, str]]:
