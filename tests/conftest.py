@@ -15,6 +15,8 @@ from tests.dialects import WORLDS, World
 from tests.leaks import nothing_left_behind
 from tests.workshop import Workshop, become_subreaper, workshop
 
+from ginkgo.core.context import context
+
 # CI and everybody else run the same examples; HYPOTHESIS_PROFILE=search looks for new ones.
 settings.register_profile("fixed", deadline=None, derandomize=True, max_examples=60)
 settings.register_profile("search", deadline=None, max_examples=2_000, print_blob=True)
@@ -44,8 +46,11 @@ def _nothing_left_behind() -> Iterator[None]:
 def world(request: pytest.FixtureRequest, _nothing_left_behind: None) -> Iterator[World]:
     """A backend; the test runs once on each."""
     world = WORLDS[request.param]()
+    before, context.backend = context.backend, world.name
     yield world
+    context.backend = before
     world.close()
+    world.leave()
 
 
 @pytest.fixture

@@ -16,12 +16,19 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import (
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from typing import Any, Protocol
 
 import gevent
 from gevent.event import Event
+from tests.asyncio_world import AsyncioWorld, UvloopWorld
+from tests.threads_world import ThreadingWorld
 
 from ginkgo.async_.base import run_to_end
 
@@ -33,6 +40,17 @@ Script = Callable[..., Coroutine[Any, Any, Any]]
 async def done(value: Any) -> Any:
     """What a lifecycle call gives: on a backend that blocks it has happened, else it is awaited."""
     return await value if inspect.isawaitable(value) else value
+
+
+@asynccontextmanager
+async def within(manager: Any) -> AsyncIterator[Any]:
+    """``with`` a timeout or a lock: on asyncio ``async with``."""
+    if hasattr(manager, "__aenter__"):
+        async with manager as value:
+            yield value
+    else:
+        with manager as value:
+            yield value
 
 
 class Asker(Protocol):
@@ -61,8 +79,14 @@ class World(Protocol):
 
     name: str
     closing: bool
+    turns: bool
+    """Whether a task runs only when whoever runs has to wait."""
+    loop: bool
+    """Whether a tree lives in one thread, to which the calls of others are posted."""
     threads: list[threading.Thread]
     """Those of :meth:`in_thread`: they go on when whoever waits for them is killed."""
+    Ended: type[BaseException]
+    """What is raised in a task that is told to end."""
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any: ...
     def play(self, script: Script, *args: Any) -> Any: ...
@@ -73,10 +97,12 @@ class World(Protocol):
     def ask(self, function: Callable[..., Any], *args: Any) -> Asker: ...
     def gate(self) -> Gate: ...
     def soon(self, function: Callable[..., Any], *args: Any) -> None: ...
+    def still(self) -> AbstractContextManager[Any]: ...
     async def in_thread(self, function: Callable[..., Any], *args: Any) -> Any: ...
     async def breathe(self) -> None: ...
     async def sleep(self, seconds: float) -> None: ...
     def close(self) -> None: ...
+    def leave(self) -> None: ...
 
 
 class _GeventAsker:
@@ -120,6 +146,8 @@ class GeventWorld:
     """Greenlets; a test is one, the main one."""
 
     name = "gevent"
+    turns = loop = True
+    Ended = gevent.GreenletExit
 
     def __init__(self) -> None:
         self._gates: list[_GeventGate] = []
@@ -172,6 +200,10 @@ class GeventWorld:
         """Have a function called in a callback of the loop, which cannot wait."""
         gevent.get_hub().loop.run_callback(function, *args)
 
+    def still(self) -> AbstractContextManager[Any]:
+        """Keep the trees as they are for as long as the body takes: here they are."""
+        return nullcontext()
+
     async def in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function in a native thread, which must not be a gevent thread."""
         outcome: list[Any] = []
@@ -221,5 +253,13 @@ class GeventWorld:
         for gate in self._gates:
             gate.open()
 
+    def leave(self) -> None:
+        """Nothing runs any more."""
 
-WORLDS: dict[str, Callable[[], World]] = {"gevent": GeventWorld}
+
+WORLDS: dict[str, Callable[[], World]] = {
+    "gevent": GeventWorld,
+    "asyncio": AsyncioWorld,
+    "uvloop": UvloopWorld,
+    "threading": ThreadingWorld,
+}

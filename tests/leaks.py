@@ -59,11 +59,12 @@ def nothing_left_behind() -> Iterator[None]:
     _make_hub()
     before = Snapshot.take()
     yield
-    left = _wait_until_gone(before)
+    left = wait_until_gone(before)
     assert not left, "left behind:\n" + "\n".join(left)
 
 
-def _wait_until_gone(before: Snapshot) -> list[str]:
+def wait_until_gone(before: Snapshot) -> list[str]:
+    """What is left of what was not there before, when all that is on its way out has had time."""
     deadline = time.monotonic() + PATIENCE
     _end_thread_pools()
     while left := Snapshot.take().left_since(before):

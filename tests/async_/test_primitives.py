@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from tests.dialects import World, done
+from tests.dialects import World, done, within
 from tests.trees import Node, Wrong, hang, plant
 
 from ginkgo import Service
@@ -74,14 +74,14 @@ async def test_a_lock_is_held_by_one_at_a_time(world: World):
     lock = root.async_.lock()
     inside = []
 
-    def work(number: int) -> None:
-        with lock:
+    async def work(number: int) -> None:
+        async with within(lock):
             inside.append(number)
-            root.async_.sleep(0)
+            await done(root.async_.sleep(0))
             inside.append(number)
 
     for number in range(3):
-        root.spawn(work, number)
+        root.spawn(world.play, work, number)
     await world.breathe()
     assert inside == [0, 0, 1, 1, 2, 2]
     await done(root.stop())
@@ -89,27 +89,29 @@ async def test_a_lock_is_held_by_one_at_a_time(world: World):
 
 async def test_a_timeout_is_a_timeout_error(world: World):
     root = plant(world, "a")
-    with pytest.raises(TimeoutError), root.async_.timeout(0.01):
-        await hang(root)
-    with root.async_.timeout(10):
-        await world.sleep(0)
-    with root.async_.timeout(None):
-        await world.sleep(0)
+    with pytest.raises(TimeoutError):
+        async with within(root.async_.timeout(0.01)):
+            await hang(root)
+    for enough in (10, None):
+        async with within(root.async_.timeout(enough)):
+            await world.sleep(0)
 
 
 async def test_a_timeout_may_raise_what_one_likes(world: World):
     root = plant(world, "a")
-    with pytest.raises(Wrong), root.async_.timeout(0.01, Wrong("late")):
-        await hang(root)
+    with pytest.raises(Wrong):
+        async with within(root.async_.timeout(0.01, Wrong("late"))):
+            await hang(root)
 
 
-async def test_a_timeout_on_gevent_is_gevents(world: World):
-    import gevent
-
+async def test_a_timeout_where_one_blocks_is_like_gevents(world: World):
     root = plant(world, "a")
-    with pytest.raises(gevent.Timeout), root.async_.timeout(0.01):
-        await hang(root)
-    with root.async_.timeout(0.01, False):
+    if world.name == "gevent":
+        import gevent
+
+        with pytest.raises(gevent.Timeout), root.async_.timeout(0.01):
+            await hang(root)
+    async with within(root.async_.timeout(0.01, False)):
         await hang(root)
 
 
@@ -181,7 +183,7 @@ async def test_stopping_is_true_from_the_first_moment_of_a_stop(world: World):
 async def test_the_primitives_spawn_tasks_of_their_service(world: World):
     root = plant(world, "a")
     await done(root.start())
-    task = root.async_.spawn(bool)
+    task = root.async_.spawn(world.play, hang, root)
     later = root.async_.spawn_later(60, bool)
     assert root._tasks == {task, later}
     await done(root.stop())

@@ -170,7 +170,7 @@ async def test_what_is_added_to_a_service_that_runs_is_started_at_once(world: Wo
     root.forget()
     added = plant(world, "x(y)")
     added.story = added["y"].story = root.story
-    assert root.add_service(added) is added
+    assert await done(root.add_service(added)) is added
     assert root.told == "+y +x"
     assert added.ready
     root.forget()
@@ -183,13 +183,13 @@ async def test_an_added_child_that_fails_is_not_part_of_the_service(world: World
     await done(root.start())
     added = plant(world, "x(y,z)", z={"start": fail})
     with pytest.raises(Wrong) as caught:
-        root.add_service(added)
+        await done(root.add_service(added))
     assert added.told == "+y +z -z -y"
     assert added.parent is None
     assert root.states == "a:ready b:ready"
     assert caught.value.__notes__ == ["in do_start of a/x/z"]
     del added["z"].scripts["start"]
-    root.add_service(added)
+    await done(root.add_service(added))
     assert added.ready
     await done(root.stop())
 
@@ -197,7 +197,7 @@ async def test_an_added_child_that_fails_is_not_part_of_the_service(world: World
 async def test_a_service_may_be_added_by_every_hook_of_its_parent(world: World):
     def adds(name: str) -> object:
         async def script(node: Node) -> None:
-            node.add_service(Node(world, name, node.story))
+            await done(node.add_service(Node(world, name, node.story)))
 
         return script
 
@@ -225,7 +225,7 @@ async def test_a_do_start_that_comes_before_its_children_may_add_some(world: Wor
 
 async def test_a_child_may_add_siblings_while_it_starts(world: World):
     async def start(node: Node) -> None:
-        node.parent.add_service(Node(world, "x", node.story))
+        await done(node.parent.add_service(Node(world, "x", node.story)))
 
     root = plant(world, "a(b,c)", b={"start": start})
     await done(root.start())
@@ -333,7 +333,7 @@ async def test_a_removed_child_can_be_added_elsewhere(world: World):
     await done(root.start())
     await done(other.start())
     await done(root.remove_service(b))
-    other.add_service(b)
+    await done(other.add_service(b))
     assert b.path == "x/b"
     assert b.ready
     await done(other.stop())

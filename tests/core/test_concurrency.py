@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from tests.dialects import World, done
+from tests.dialects import World, done, within
 from tests.trees import SEVEN, Node, Wrong, at, hang, hang_and_retry, plant, ready_later
 
 from ginkgo.core.failure import Abandoned
@@ -119,6 +119,7 @@ async def test_a_stop_while_a_start_unwinds_waits_for_it(world: World):
     gate = world.gate()
     root = plant(world, "a(b,c)", b={"stop": at(gate)}, c={"start": Wrong("c")})
     start = world.ask(root.start)
+    await world.breathe()
     stop = world.ask(root.stop)
     await world.breathe()
     assert root.told == "+b +c -c -b"
@@ -201,7 +202,11 @@ async def test_two_restarts_at_once_both_end_in_ready(world: World):
     await done(root.start())
     askers = [world.ask(root.restart) for _ in range(2)]
     for asker in askers:
-        await asker.result()
+        try:
+            await asker.result()
+        except Abandoned:
+            # Where hooks wait, the stop of the second meets its start.
+            assert asker is askers[0] or not world.loop
     assert states(root) == {"ready"}
     await done(root.stop())
 
@@ -312,8 +317,9 @@ async def test_a_start_whose_caller_is_killed_is_unwound(
 
 async def test_a_start_whose_caller_runs_out_of_time_is_unwound(world: World):
     root = plant(world, SEVEN, c={"start": hang})
-    with pytest.raises(TimeoutError), root.async_.timeout(0.01):
-        await done(root.start())
+    with pytest.raises(TimeoutError):
+        async with within(root.async_.timeout(0.01)):
+            await done(root.start())
     await done(root.wait("stopped"))
     assert not states(root) & {"starting", "ready", "stopping"}
 

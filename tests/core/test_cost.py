@@ -11,7 +11,7 @@ import tracemalloc
 
 import pytest
 from tests.dialects import World, done
-from tests.leaks import Snapshot
+from tests.leaks import Snapshot, wait_until_gone
 
 from ginkgo import Service
 
@@ -51,7 +51,7 @@ async def test_a_tree_that_is_idle_holds_no_task_and_no_descriptor(world: World)
     root = tree_of(100)
     await done(root.start())
     await world.breathe()
-    assert Snapshot.take().left_since(before) == []
+    assert wait_until_gone(before) == []
     await done(root.stop())
 
 

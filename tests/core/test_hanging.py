@@ -185,9 +185,9 @@ async def test_limits_are_looked_up_on_the_instance_the_class_and_the_process(
     class Quick(Node):
         start_timeout = 0.02
 
-    def message(service: Node) -> str:
+    async def message(service: Node) -> str:
         with pytest.raises(StartTimeout) as caught:
-            service.start()
+            await done(service.start())
         return str(caught.value)
 
     monkeypatch.setattr(context, "start_timeout", 0.03)
@@ -195,9 +195,9 @@ async def test_limits_are_looked_up_on_the_instance_the_class_and_the_process(
     of_instance.start_timeout = 0.01
     for service in (of_process, of_class, of_instance):
         service.scripts["start"] = hang
-    assert "within 0.03 s" in message(of_process)
-    assert "within 0.02 s" in message(of_class)
-    assert "within 0.01 s" in message(of_instance)
+    assert "within 0.03 s" in await message(of_process)
+    assert "within 0.02 s" in await message(of_class)
+    assert "within 0.01 s" in await message(of_instance)
 
 
 async def test_the_stop_timeout_is_looked_up_in_the_same_places(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from tests.dialects import World, done
+from tests.dialects import World, done, within
 from tests.trees import SEVEN, Node, hang, plant, tasks_of
 
 from ginkgo.core.failure import Abandoned
@@ -19,9 +21,15 @@ def states(root: Node) -> set[str]:
 # -- from the service's own tasks -------------------------------------------------------------
 
 
-def spawns(task: object) -> object:
+def spawns(task: Any) -> Any:
+    """A do_start whose task begins its work when all of the tree is ready."""
+
+    async def once_ready(node: Node) -> None:
+        await done(node.root.wait("ready"))
+        await task(node)
+
     async def start(node: Node) -> None:
-        node.task(task)
+        node.task(once_ready)
 
     return start
 
@@ -46,12 +54,10 @@ async def test_all_tasks_of_a_service_may_stop_it_at_once(world: World):
         await done(node.stop())
         await hang(node)
 
-    async def start(node: Node) -> None:
-        for _ in range(5):
-            node.task(work)
-
-    root = plant(world, "a(b)", b={"start": start})
+    root = plant(world, "a(b)")
     await done(root.start())
+    for _ in range(5):
+        root["b"].task(work)
     await done(root["b"].wait("stopped"))
     await done(root.stop())
     assert root.told == "+b +a -b -a"
@@ -96,8 +102,9 @@ async def test_a_task_that_gives_up_waiting_for_its_stop_is_ended_like_any_other
     gate = world.gate()
 
     async def work(node: Node) -> None:
-        with pytest.raises(TimeoutError), node.async_.timeout(0.01):
-            await done(node.stop())
+        with pytest.raises(TimeoutError):
+            async with within(node.async_.timeout(0.01)):
+                await done(node.stop())
         node.story.append("goes on")
         gate.open()
         await hang(node)
@@ -112,12 +119,11 @@ async def test_a_task_that_gives_up_waiting_for_its_stop_is_ended_like_any_other
 
     gate_is_open: list[bool] = []
 
-    async def start(node: Node) -> None:
-        node.task(stubborn)
-        node.task(work)
-
-    root = plant(world, "a", a={"start": start})
+    root = plant(world, "a")
     await done(root.start())
+    root.task(stubborn)
+    await world.breathe()
+    root.task(work)
     await done(root.wait("stopped"))
     assert root.told == "+a goes on -a"
 

@@ -38,7 +38,8 @@ async def test_a_task_that_ends_is_forgotten(world: World):
     await done(root.start())
     for _ in range(10):
         root.spawn(bool)
-    assert len(root._tasks) == 10
+    if world.turns:
+        assert len(root._tasks) == 10
     await world.breathe()
     assert not root._tasks
     await done(root.stop())

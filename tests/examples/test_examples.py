@@ -37,6 +37,16 @@ def test_hello(place: Workshop) -> None:
         hello.wait_for("^Hello World$", count=2)
 
 
+def test_threads(place: Workshop, port: int) -> None:
+    with (
+        running(place, "threads.WordCounter", port=port),
+        connect(port) as client,
+        client.makefile() as lines,
+    ):
+        client.sendall(b"one two three\n")
+        assert lines.readline() == "3\n"
+
+
 def test_the_quickstart_serves_its_client_and_others(place: Workshop, port: int) -> None:
     web_port = quiet_port()
     with running(place, "quickstart.HelloWorld", port=port, web_port=web_port) as quickstart:

@@ -15,14 +15,15 @@ TYPE_CHECKING = False  # as typing has it, without the 5 ms that its import take
 if TYPE_CHECKING:
     from ..core.backend import Backend
 
-BACKENDS = ("gevent",)
+BACKENDS = ("gevent", "asyncio", "threading")
 
 
 def load(name: str, visiting: bool = False) -> Backend:
     """The backend with that name, for the calling thread.
 
     Args:
-        name: ``gevent``; the 0.6 way, ``ginkgo.async_.gevent``, is the same.
+        name: ``gevent``, ``asyncio`` or ``threading``; the 0.6 way, ``ginkgo.async_.gevent``, is
+            the same.
         visiting: the thread asks about a tree, and does not mean to have it live here.
 
     Raises:

@@ -8,6 +8,7 @@ one ``send``: see :func:`run_to_end`.
 from __future__ import annotations
 
 import functools
+import inspect
 import time
 import weakref
 from _thread import TIMEOUT_MAX
@@ -81,6 +82,31 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError(f"{work!r} suspended on a backend that blocks")
 
 
+def is_coroutine_function(function: Callable[..., Any]) -> bool:
+    """Whether a call of `function` gives a coroutine, as far as can be seen from outside."""
+    code = getattr(function, "__code__", None)
+    if code is not None:  # nearly always; the way through `inspect` takes ten times as long
+        return bool(code.co_flags & inspect.CO_COROUTINE)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004
+    )
+
+
+def on_bridge(service: Service, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A coroutine function as a function that blocks: it runs on the bridge."""
+
+    @functools.wraps(function)  # messages about the task name what the user wrote
+    def call(*args: Any, **kwargs: Any) -> Any:
+        from .bridge import CancelledError
+
+        try:
+            return service.async_.run(function(*args, **kwargs))
+        except CancelledError:
+            return None  # it has ended itself
+
+    return call
+
+
 class Visitor:
     """What a thread asks a tree by that has not begun to live in any thread.
 
@@ -89,6 +115,7 @@ class Visitor:
     """
 
     here = False
+    cancellation = ()
 
     def drive(self, operation: Operation, work: Coroutine[Any, Any, T]) -> T:
         return run_to_end(work)

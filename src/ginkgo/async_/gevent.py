@@ -33,6 +33,8 @@ from ..core.waiting import at_rest
 from .base import (
     ThreadSignal,
     Visitor,
+    is_coroutine_function,
+    on_bridge,
     repeating,
     run_to_end,
     thread_has_ended,
@@ -138,6 +140,7 @@ class GeventBackend:
     """See :class:`ginkgo.core.backend.Backend`."""
 
     name = "gevent"
+    cancellation = ()  # a greenlet that is killed in serve_forever leaves the tree running
 
     def __init__(self, hub: Any) -> None:
         self._hub = hub
@@ -146,6 +149,7 @@ class GeventBackend:
         # Started before anyone can send: a send to a watcher that is not started is lost.
         self._wakeup = hub.loop.async_(ref=False)
         self._wakeup.start(self._run_posted)
+        self._waking = False
         self._holding = 0
         self._life = thread_life()
 
@@ -221,9 +225,12 @@ class GeventBackend:
             function(*args)
             return
         self._posted.append((function, args))
-        self._wakeup.send()
+        if not self._waking:  # of many at a time one wakes the hub
+            self._waking = True
+            self._wakeup.send()
 
     def _run_posted(self) -> None:
+        self._waking = False  # before the look: what comes behind it wakes us again
         while self._posted:
             function, args = self._posted.popleft()
             try:
@@ -307,6 +314,8 @@ class GeventBackend:
     ) -> Task:
         if get_hub_if_exists() is not self._hub:
             return self._spawn_from_thread(service, function, args, kwargs, delay)
+        if is_coroutine_function(function):
+            function = on_bridge(service, function)
         task: Task = Task(None, service, function, args, kwargs)  # type: ignore[call-overload]
         task.service = service
         tasks = service._tasks
@@ -337,6 +346,8 @@ class GeventBackend:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> Any:
+        if is_coroutine_function(function):
+            function = on_bridge(service, function)
         return self.spawn(service, repeating(service, seconds, function, args, kwargs), (), {})
 
     def cancel(self, task: Task) -> None:
@@ -357,6 +368,28 @@ class GeventBackend:
 
     def primitives(self, service: Service) -> Primitives:
         return Primitives(service)
+
+    def run_on_bridge(self, work: Coroutine[Any, Any, T], timeout: float | None) -> T:
+        """Wait in a greenlet for a coroutine on the bridge."""
+        from .bridge import bridge
+
+        event = Event()
+        with self._kept_alive():
+            signal = _Posted(self, event)
+            return bridge.run(work, timeout, signal, lambda _: event.wait())
+
+
+class _Posted:
+    """Sets an event of the hub's, from another thread."""
+
+    __slots__ = ("_backend", "_event")
+
+    def __init__(self, backend: GeventBackend, event: Event) -> None:
+        self._backend = backend
+        self._event = event
+
+    def set(self) -> None:
+        self._backend.post(self._event.set)
 
 
 class Timeout(gevent.Timeout, TimeoutError):
@@ -400,6 +433,19 @@ class Primitives:
         if hub is None:  # this is a real thread
             return function(*args, **kwargs)
         return hub.threadpool.apply(function, args, kwargs)
+
+    def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Wait for a coroutine: it runs on the bridge, a thread with an asyncio loop.
+
+        Raises:
+            TimeoutError: it took more than `timeout` seconds.
+        """
+        if get_hub_if_exists() is None:  # this is a real thread
+            from .bridge import bridge
+
+            return bridge.run(work, timeout)
+        mine = cast(GeventBackend, backend())
+        return mine.run_on_bridge(work, timeout)
 
     @property
     def stopping(self) -> bool:

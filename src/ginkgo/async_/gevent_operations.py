@@ -40,7 +40,7 @@ else:
 
 logger = logging.getLogger(__name__)
 
-TIMES = 2  # a hook is broken into so often, GRACE seconds apart, before it is left behind
+TIMES = 2  # a hook is broken into so often, tasks.GRACE seconds apart, before it is left behind
 
 
 class HookGreenlet(greenlet):

@@ -130,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-v", "--version", action="version", version=f"ginkgo {__version__}")
     parser.add_argument("-d", "--daemonize", action="store_true", help="daemonize the service")
-    parser.add_argument("--backend", metavar="NAME", help="what the services run on: gevent")
+    parser.add_argument("--backend", metavar="NAME", help="gevent, asyncio or threading")
     _add_common(parser)
     parser.add_argument("target", nargs="?", metavar="TARGET", help=_TARGET_HELP)
     return parser

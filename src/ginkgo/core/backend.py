@@ -43,6 +43,11 @@ class Backend(Protocol):
     name: str
 
     @property
+    def cancellation(self) -> type[BaseException] | tuple[()]:
+        """What is raised in who waits in ``serve_forever`` so that the tree is stopped, if there is
+        such a thing."""
+
+    @property
     def here(self) -> bool:
         """Whether the calling thread is the one in which the backend's trees live."""
 

@@ -34,6 +34,7 @@ class Context:
             ready, unless its class or instance says otherwise.
         stop_timeout: seconds that a service's tasks and its `do_stop` may take, likewise.
         backend: the name of the backend of a tree whose root does not choose one.
+        loop: what asyncio runs on: ``auto``, ``uvloop`` or ``asyncio``.
         load_backend: gives the backend with a name, for the calling thread; set by `ginkgo.async_`.
         serving: wraps `Service.serve_forever`, so that signals stop it; set by `ginkgo`.
     """
@@ -43,6 +44,7 @@ class Context:
         self.start_timeout = 30.0
         self.stop_timeout = 10.0
         self.backend = "gevent"
+        self.loop = "auto"
         self.load_backend: Callable[..., Backend] = _no_backend
         self.serving: Callable[[Service], AbstractContextManager[object]] = _unwrapped
 

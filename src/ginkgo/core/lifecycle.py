@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from .backend import Expired, Interruption, Operation
 from .context import context
-from .errors import UsageError
+from .errors import ConfigError, UsageError
 from .failure import (
     Abandoned,
     Failure,
@@ -75,6 +75,7 @@ async def _bring_up(operation: Operation, service: Service) -> None:
     try:
         if service.start_timeout is not None or service.stop_timeout is not None:
             _check_limits(service)
+        _check_backend(operation, service)
         if service.start_before:
             given = await _run_do_start(operation, service)
             await _start_children(operation, service)
@@ -154,6 +155,8 @@ async def _run_do_start(operation: Operation, service: Service) -> float | None:
 
 
 async def _wait_until_ready(operation: Operation, service: Service, began: float) -> None:
+    if operation.abandoned is not None:  # while the hook came to its end, where it has a thread
+        raise operation.abandoned
     limit = start_limit(service)
     backend = operation.backend
     left = None if limit is None else max(0.0, began + limit - backend.now())
@@ -464,6 +467,18 @@ def _check_limits(service: Service) -> None:
         limit = getattr(service, name)
         if limit is not None and not (isinstance(limit, (int, float)) and limit >= 0):
             raise UsageError(f"{service.path}: {name} is a number of seconds, not {limit!r}")
+
+
+def _check_backend(operation: Operation, service: Service) -> None:
+    name = operation.backend.name
+    if service.only_on is not None and service.only_on != name:
+        kind = f"{type(service).__module__}.{type(service).__name__}"
+        raise ConfigError(
+            f"{service.path} is a {kind}, which is for {service.only_on}, and its tree runs on "
+            f"{name}",
+            hint=f"Take the one from ginkgo.async_.{name}, or let the tree run on "
+            f"{service.only_on}: backend = {service.only_on!r} in the config file or on the root.",
+        )
 
 
 def _stopped_meanwhile(service: Service) -> Abandoned:

@@ -23,7 +23,7 @@ the class, so that a subclass need not call ``super().__init__()``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from . import lifecycle
@@ -31,7 +31,7 @@ from .backend import Backend, Operation
 from .context import context
 from .errors import UsageError
 from .failure import Abandoned, Failure
-from .state import READY, STARTING, STATES, State, notify
+from .state import FAILED, READY, STARTING, STATES, STOPPED, State, notify
 from .tasks import refuse_spawn
 from .waiting import at_rest
 
@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     from .state import State as _State
 
 S = TypeVar("S", bound="Service")
+
+
+async def _done(value: Any) -> Any:
+    """What a lifecycle call gives: on asyncio it is awaited, elsewhere it has happened."""
+    return await value if hasattr(value, "__await__") else value
 
 
 class _NotReady:
@@ -58,6 +63,7 @@ class Service:
             process's `stop_timeout` (10).
         backend: the name of the backend of a tree whose root is this service; None for the
             configured one.
+        only_on: the name of the backend that a server or client is written for, or None.
         failure: why the service failed, or None.
         reload_error: what its last `do_reload` raised, or None.
         stop_errors: what its last stop raised, there or below.
@@ -70,6 +76,7 @@ class Service:
     start_timeout: float | None = None
     stop_timeout: float | None = None
     backend: str | None = None
+    only_on: str | None = None
 
     failure: Failure | None = None
     reload_error: BaseException | None = None
@@ -90,6 +97,7 @@ class Service:
     _name: str | None = None
     _numbers: dict[int, int] | None = None
     _ending: BaseException | None = None
+    _start_pending: Any = None
 
     # -- hooks: what a subclass writes -----------------------------------------------------------
 
@@ -115,13 +123,27 @@ class Service:
         """Make `child` a part of this service, and return it.
 
         In a service that runs the child is started at once. If that fails, the error is raised,
-        and the child is not part of the service.
+        and the child is not part of the service. On asyncio the start has only begun when this
+        returns; ``await self.add_service(child)`` waits for it, and returns the child.
         """
         self._adopt(child)
         if self._starts_what_is_added:
             operation = Operation(self.backend_in_use, child, "start")
-            operation.backend.drive(operation, self._start_added(operation, child))
+            pending = operation.backend.drive(operation, self._start_added(operation, child))
+            if pending is not None:
+                child._start_pending = pending
+                pending.add_done_callback(child._start_is_over)
         return child
+
+    def _start_is_over(self, pending: Any) -> None:
+        if self._start_pending is pending:
+            del self._start_pending
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """Wait for the start that :meth:`add_service` has begun."""
+        if self._start_pending is not None:
+            yield from self._start_pending.__await__()
+        return self
 
     @property
     def _starts_what_is_added(self) -> bool:
@@ -340,16 +362,22 @@ class Service:
             SystemExit: a task raised it.
         """
         backend = self._backend_to_start
+        return backend.run(self._serve_until_over(backend))
+
+    async def _serve_until_over(self, backend: Backend) -> None:
         with context.serving(self):
             try:
                 if self._state != READY:
-                    self.start()
-                backend.run(lifecycle.over(backend, self))
+                    await _done(self.start())
+                await lifecycle.over(backend, self)
             except KeyboardInterrupt:
-                self.stop()
+                await _done(self.stop())
                 return
+            except backend.cancellation:
+                await _done(self.stop())
+                raise
             except Abandoned:
-                backend.run(lifecycle.over(backend, self))
+                await lifecycle.over(backend, self)
         if self._ending is not None:
             raise self._ending
         if self.failure is not None:
@@ -374,6 +402,13 @@ class Service:
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
+    async def __aenter__(self) -> Self:
+        await _done(self.start())
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await _done(self.stop())
+
     # -- tasks -----------------------------------------------------------------------------------
 
     def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -384,8 +419,10 @@ class Service:
         Raises:
             SpawnRefused: the service is stopped.
         """
-        refuse_spawn(self)
-        return self.backend_in_use.spawn(self, function, args, kwargs)
+        if self._state in (STOPPED, FAILED):
+            refuse_spawn(self)
+        backend = self._backend or self.backend_in_use
+        return backend.spawn(self, function, args, kwargs)
 
     def spawn_later(
         self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any

@@ -147,14 +147,15 @@ def require_ready(method: F) -> F:
         if self._state == READY:
             return method(self, *args, **kwargs)
         backend = self.backend_to_ask
-        return backend.run(_when_ready(backend, self, method, args, kwargs))
+        waiting = backend.run(_until_ready(backend, self, method))
+        if hasattr(waiting, "__await__"):
+            return _and_then(waiting, method, self, args, kwargs)
+        return method(self, *args, **kwargs)
 
     return checked  # type: ignore[return-value]
 
 
-async def _when_ready(
-    backend: Backend, service: Service, method: Any, args: Any, kwargs: Any
-) -> Any:
+async def _until_ready(backend: Backend, service: Service, method: Any) -> None:
     from .lifecycle import start_limit, until
 
     if service._state in (INIT, STARTING):
@@ -166,5 +167,9 @@ async def _when_ready(
             f"this one is {service._state}",
             hint="Start the service first, or wait for it with service.wait('ready').",
         )
+
+
+async def _and_then(waiting: Any, method: Any, service: Service, args: Any, kwargs: Any) -> Any:
+    await waiting
     result = method(service, *args, **kwargs)
     return await result if hasattr(result, "__await__") else result

@@ -82,6 +82,8 @@ def load(options: Options, *, strict: bool = False, check: bool = True) -> Loade
     if check:
         validation.check_start(process, log, options.target, daemon=options.daemon, strict=strict)
         _apply_timeouts(process)
+    context.backend = process.backend
+    context.loop = process.loop
     return Loaded(factory, label, process, log, settings.warnings)
 
 
@@ -125,4 +127,3 @@ def _change(change: dict[str, str]) -> dict[str, str]:
 def _apply_timeouts(process: ProcessSettings) -> None:
     context.start_timeout = process.start_timeout
     context.stop_timeout = process.stop_timeout
-    context.backend = process.backend

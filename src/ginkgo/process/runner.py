@@ -26,6 +26,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from ..core import lifecycle
+from ..core.backend import Backend
 from ..core.context import context
 from ..core.errors import ApplicationFailed, GinkgoError, UsageError
 from ..core.failure import Abandoned
@@ -34,6 +35,7 @@ from ..logs import setup as logs
 from ..logs.stdio import unbuffer
 from ..logs.terminal import BrokenPipe
 from . import privileges
+from .choosing import Choice, check
 from .daemonize import launch
 from .guard import Guard
 from .launcher import ReadyPipe
@@ -57,6 +59,7 @@ def run(
     ready: ReadyPipe | None,
     companions: Sequence[Companion],
     early: Early,
+    choice: Choice,
 ) -> int:
     """Load a target and run it until it ends. Returns the exit status.
 
@@ -65,6 +68,7 @@ def run(
         ready: the pipe to the launcher; None in the foreground.
         companions: see :func:`ginkgo.process.start.start`.
         early: the signals that have come so far.
+        choice: the backend that this process is prepared for.
 
     Raises:
         GinkgoError: why it could not be started, or what ended it.
@@ -76,7 +80,7 @@ def run(
         return launch(options)
     beside = [companion() for companion in companions]
     with ExitStack() as undo:
-        process = _Process(options, ready, loaded, early, undo)
+        process = _Process(options, ready, loaded, early, undo, choice)
         try:
             process.prepare()
             process.start(beside)
@@ -98,7 +102,9 @@ class _Process:
         loaded: Loaded,
         early: Early,
         undo: ExitStack,
+        choice: Choice,
     ) -> None:
+        self.choice = choice
         self.options = options
         self.ready = ready
         self.daemon = ready is not None
@@ -128,9 +134,10 @@ class _Process:
         self._configure_logs(None if identity is None else identity.uid)
         for warning in self.loaded.warnings:
             logger.warning("%s", warning)
-        signals = Signals(context.load_backend(context.backend), self._act, self._at_once)
-        signals.install()
-        self.undo.callback(signals.restore)
+        if not self.choice.chosen:
+            context.backend = self.choice.backend
+        backend = context.load_backend(self.choice.backend)
+        self._watch_signals(backend)
         self.pidfile = Pidfile(
             settings.pidfile or os.path.join(self.folder.path, PID),
             mode=0o644 if settings.pidfile else 0o600,
@@ -142,11 +149,21 @@ class _Process:
             print(f"Starting process with {self.options.target}...")
         self.root = make_service(self.loaded.factory, self.loaded.label)
         context.root = self.root
+        check(self.root, self.choice)
+        if self.root.backend_in_use is not backend:  # that of an instance, which nobody could read
+            self._watch_signals(self.root.backend_in_use)
+        if self.choice.because:
+            logger.info("%s: %s runs on %s", self.choice.because, self.root.path, backend.name)
         if identity is not None:
             self._bind(identity)
             logs.give_to(identity.uid, identity.gid)
             privileges.drop(identity)
         privileges.apply_rundir(settings.rundir)
+
+    def _watch_signals(self, backend: Backend) -> None:
+        signals = Signals(backend, self._act, self._at_once)
+        signals.install()
+        self.undo.callback(signals.restore)
 
     def _configure_logs(self, owner: int | None) -> None:
         log = self.loaded.log

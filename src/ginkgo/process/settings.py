@@ -44,8 +44,16 @@ class ProcessSettings:
     backend: str = Setting(
         "backend",
         default="gevent",
-        help="What the services run on: gevent",
-        choices=("gevent",),
+        help="What the services run on: gevent, asyncio or threading; where nobody says so, "
+        "asyncio if a hook is a coroutine function",
+        choices=("gevent", "asyncio", "threading"),
+        restart_required=True,
+    )
+    loop: str = Setting(
+        "loop",
+        default="auto",
+        help="What asyncio runs on: auto is uvloop where it is installed",
+        choices=("auto", "uvloop", "asyncio"),
         restart_required=True,
     )
     monkey_patch: bool = Setting(

@@ -81,7 +81,11 @@ class Early:
 
 
 class Loop(Protocol):
-    """What this module needs of a backend."""
+    """What this module needs of a backend.
+
+    A backend may have an attribute `wakes_for_signals`: Python's handlers run also while it waits,
+    and the wakeup descriptor is its own (uvloop's).
+    """
 
     def watch(self, fd: int, callback: Callable[[], object]) -> Any:
         """Call `callback` in the loop whenever `fd` is readable; returns what has ``close()``."""
@@ -112,11 +116,14 @@ class Signals:
         self._reader = self._writer = -1
         self._watcher: Any = None
         self._former_wakeup = -1
+        self._by_hand = False
 
     def install(self, signals: tuple[int, ...] = HANDLED + WITHOUT_MEANING) -> None:
         """Take the signals over. Only in the main thread, as Python has it."""
         self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._former_wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._by_hand = getattr(self._loop, "wakes_for_signals", False)
+        if not self._by_hand:
+            self._former_wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         self._watcher = self._loop.watch(self._reader, self._arrived)
         for number in signals:
             self._former[number] = signal.signal(number, self._handle)
@@ -127,7 +134,8 @@ class Signals:
         if self._watcher is None:
             return
         _active.remove(self)
-        signal.set_wakeup_fd(self._former_wakeup)
+        if not self._by_hand:
+            signal.set_wakeup_fd(self._former_wakeup)
         for number, handler in self._former.items():
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
@@ -140,6 +148,11 @@ class Signals:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._counts[number] = self._counts.get(number, 0) + 1
         self._at_once(number, self._counts[number])
+        if self._by_hand:
+            try:
+                os.write(self._writer, bytes((number,)))
+            except BlockingIOError:
+                pass  # there are thousands in it: one more changes nothing
 
     def _arrived(self) -> None:
         try:

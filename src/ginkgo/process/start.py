@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..core.errors import ApplicationFailed, GinkgoError, TemporaryFailure
+from .choosing import Choice, choose
 from .options import Companion, Options
 from .places import is_config_file
 from .target import check_exists
@@ -45,10 +46,10 @@ def start(options: Options, companions: Sequence[Companion] = ()) -> int:
         if known.get("daemon") is True and ready is None:
             early.restore()
             return _launch(options)
-        patch_for(options)
+        choice = patch_for(options)
         from .runner import run
 
-        status = run(options, ready, companions, early)
+        status = run(options, ready, companions, early, choice)
     except (KeyboardInterrupt, signals.Stopped):  # before there was a tree to stop in order
         status = 0
         if ready is not None:
@@ -89,19 +90,23 @@ def look_ahead(options: Options) -> dict[str, Any]:
     return peek(options.target)
 
 
-def patch_for(options: Options) -> None:
+def patch_for(options: Options) -> Choice:
     """Make the standard library cooperative where the tree of this target runs on gevent.
 
     Before anything of the application is imported, so that what it imports is patched too.
+
+    Returns:
+        The backend that the process is now prepared for.
     """
     known = look_ahead(options)
+    choice = choose(options, known)
     given = dict(each.partition("=")[::2] for each in options.assignments)
-    backend = options.backend or given.get("backend") or os.environ.get("GINKGO_BACKEND")
     wanted = given.get("monkey_patch") or os.environ.get("GINKGO_MONKEY_PATCH")
     if wanted is None:
         wanted = known.get("monkey_patch", True)
     patched = str(wanted).strip().lower() not in ("false", "0", "no", "off")
-    if patched and (backend or known.get("backend", "gevent")) == "gevent":
+    if patched and choice.backend == "gevent":
         from ..async_.patching import patch
 
         patch()
+    return choice

@@ -6,9 +6,14 @@
     listen          from an address to a listening socket, or to an error that says who has it
     ports           which process holds a port
     tls             from certificate files to a context with today's defaults
-    http_fields     the header of an HTTP request, read strictly
+    http_fields     the header of an HTTP request, read strictly      http_body: its body
     retry           how long to wait between two attempts
     seldom          a log line that may not come too often
+
+    listening       what the servers of all backends have in common
+    reconnecting    what their clients have
+
+    threading_*     on threads: server, stream, datagram, client, wsgi
 
     server          on gevent: what all servers have in common: bind, take in, drain, cut
     stream          the server of streams      connection, tls_connection: what its handler gets

@@ -1,41 +1,21 @@
-"""A client that keeps its connection.
-
-::
-
-    connect --ok--> handle(socket) --returns, raises, peer closes--+
-       ^  |                                                        |
-       |  +--fails--+                                              |
-       |            v                                              |
-       +------- wait, longer from time to time <-------------------+
-"""
+"""A client that keeps its connection, on gevent; see :mod:`ginkgo.servers.reconnecting`."""
 
 from __future__ import annotations
 
 import logging
-import random
 import socket
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gevent
 from gevent.socket import getaddrinfo
 
-from ..core.errors import ConfigError
-from ..core.service import Service
-from .addresses import Address, AddressLike
 from .connection import Connection
-from .retry import Retry
-from .seldom import Seldom
-from .server import raised_by
-
-if TYPE_CHECKING:
-    import ssl
+from .reconnecting import Reconnecting, resolved
 
 logger = logging.getLogger(__name__)
 
 
-class StreamClient(Service):
+class StreamClient(Reconnecting):
     """A client that calls ``handle(socket)`` with a connection, whenever it has a new one.
 
     It is ready as soon as it has begun to try: a peer that is away does not fail the start. It
@@ -68,105 +48,12 @@ class StreamClient(Service):
         ...             print(line.strip())
     """
 
-    backend = "gevent"
+    backend = only_on = "gevent"
 
-    def __init__(
-        self,
-        address: AddressLike,
-        handle: Callable[[Any], object] | None = None,
-        *,
-        tls: bool = False,
-        cafile: str | None = None,
-        certfile: str | None = None,
-        keyfile: str | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        server_hostname: str | None = None,
-        connect_timeout: float = 10.0,
-        retry: Retry = Retry(),  # noqa: B008 - immutable
-    ) -> None:
-        self.address = Address.parse(address)
-        if handle is not None:
-            self.handle = handle  # type: ignore[method-assign, assignment]
-        elif type(self).handle is StreamClient.handle:
-            raise ConfigError(
-                f"{type(self).__name__} for {self.address} has no handler",
-                hint="Give it a function, or let the subclass have a method `handle`.",
-            )
-        if ssl_context is not None and (cafile or certfile or keyfile):
-            raise ConfigError("files make a context: ssl_context is one too much")
-        self.tls = bool(tls or cafile or certfile or ssl_context)
-        self.server_hostname = server_hostname or self.address.for_connecting.host or None
-        if self.tls and self.server_hostname is None:
-            raise ConfigError(f"TLS over {self.address} needs a server_hostname to verify")
-        self.connect_timeout = connect_timeout
-        self.retry = retry
-        self.connected = False
-        self.connections = self.attempts = self.failed = 0
-        self._given_context = ssl_context
-        self._files = {"cafile": cafile, "certfile": certfile, "keyfile": keyfile}
-        self._context: ssl.SSLContext | None = None
-        # Replaced by tests, which do not wait.
-        self._clock: Callable[[], float] = time.monotonic
-        self._random: Callable[[], float] = random.random
-        self._sleep: Callable[[float], object] = gevent.sleep
+    _ends_by = gevent.GreenletExit
 
-    def handle(self, socket: Any) -> object:
-        """Use a connection. A subclass writes it, unless the constructor gets a function."""
-        raise NotImplementedError
-
-    def do_start(self) -> Any:
-        """Begin to connect."""
-        if self.tls:
-            from .tls import client_context
-
-            self._context = self._given_context or client_context(**self._files)
-        self.spawn(self._keep_connected)
-
-    def _keep_connected(self) -> None:
-        log = _ConnectionLog(self, self._clock)
-        waits = self.retry.waits(self._random)
-        while not self.async_.stopping:
-            self.attempts += 1
-            try:
-                connection = self._connect()
-            except OSError as error:
-                log.away(f"cannot reach {self.address}: {error}")
-            else:
-                since = self._clock()
-                log.there()
-                log.away(f"lost the connection to {self.address}: {self._use(connection)}")
-                if self._clock() - since >= self.retry.healthy:
-                    waits = self.retry.waits(self._random)
-            self._sleep(next(waits))
-
-    def _use(self, connection: Any) -> str:
-        """Call the handler. Returns why the connection is over."""
-        self.connections += 1
-        self.connected = True
-        try:
-            self.handle(connection)
-            connection.close()
-            return "the handler is done with it"
-        except gevent.GreenletExit:
-            raise
-        except BaseException as error:
-            if isinstance(error, (SystemExit, KeyboardInterrupt)):
-                raise  # the task's end is told by its service
-            if isinstance(error, OSError) and raised_by(connection, error):
-                return str(error)
-            self.failed += 1
-            below = error.__traceback__ and error.__traceback__.tb_next  # without our own frame
-            logger.error(
-                "%s: the handler failed: %s: %s",
-                self.path,
-                type(error).__name__,
-                error,
-                exc_info=(type(error), error, below),
-            )
-            return "its handler failed"
-        finally:
-            self.connected = False
-            connection.hang_up()
+    def _pause(self, seconds: float) -> None:
+        gevent.sleep(seconds)
 
     def _connect(self) -> Any:
         too_late = TimeoutError(f"no connection within {self.connect_timeout:g} s")
@@ -191,29 +78,13 @@ class StreamClient(Service):
         to = self.address.for_connecting
         if to.path:
             return _opened(socket.AF_UNIX, to.path)
-        found = _resolved(to)
+        found = resolved(to, getaddrinfo)
         for family, sockaddr in found[:-1]:
             try:
                 return _opened(family, sockaddr)
             except OSError as error:
                 logger.debug("%s: %s: %s", self.path, sockaddr, error)
         return _opened(*found[-1])
-
-
-def _resolved(address: Address) -> list[tuple[int, Any]]:
-    """The socket addresses of a host, in the order in which to try them."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, address.host)
-        except OSError:
-            continue
-        return [(family, (address.host, address.port))]  # no thread is needed for this
-    try:
-        address.host.encode("idna")  # before a thread does it, and prints that it failed
-    except UnicodeError as error:
-        raise OSError(f"{address.host!r} is no name of a host: {error}") from error
-    found = getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    return [(entry[0], entry[4]) for entry in found]
 
 
 def _opened(family: int, sockaddr: Any) -> Connection:
@@ -226,40 +97,3 @@ def _opened(family: int, sockaddr: Any) -> Connection:
     except BaseException:
         connection.hang_up()
         raise
-
-
-class _ConnectionLog:
-    """Tells once that the peer is away, and once that it is there again.
-
-    A peer that accepts and hangs up over and over is told of every 10 s at most.
-    """
-
-    def __init__(self, client: StreamClient, clock: Callable[[], float]) -> None:
-        self._client = client
-        self._seldom = Seldom(10.0, clock)
-        self._attempts = client.attempts
-        self._away = False
-        self._told = True  # the first connection is told
-
-    def away(self, reason: str) -> None:
-        if self._away:
-            return
-        self._away = True
-        self._attempts = self._client.attempts
-        kept_back = self._seldom.due()
-        self._told = kept_back is not None
-        if kept_back is not None:
-            often = f" ({kept_back} times before that)" if kept_back else ""
-            logger.warning("%s: %s%s; connecting again", self._client.path, reason, often)
-
-    def there(self) -> None:
-        self._away = False
-        if self._told:
-            tries = self._client.attempts - self._attempts
-            logger.info(
-                "%s: connected to %s%s",
-                self._client.path,
-                self._client.address,
-                f", at attempt {tries}" if tries > 1 else "",
-            )
-            self._told = False

@@ -16,24 +16,17 @@ tells it, and nobody else is harmed.
 
 from __future__ import annotations
 
-import errno
 import logging
-import socket
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
 
-from ..core.context import context
-from ..core.errors import ConfigError
-from ..core.service import Service
-from .addresses import Address, AddressLike
-from .listen import BACKLOG, Listener
-from .seldom import Seldom
+from .listen import BACKLOG
+from .listening import BATCH, BREATHER, CUT_TIME, FIRST_WORD, OUT_OF_RESOURCES, Listening
 
 if TYPE_CHECKING:
     _Greenlet = gevent.Greenlet[..., Any]
@@ -41,17 +34,6 @@ else:
     _Greenlet = gevent.Greenlet
 
 logger = logging.getLogger(__name__)
-
-# Taken in at one go, before others have their turn.
-_BATCH = 100
-# Seconds that a client which has sent nothing yet has for it when the server stops: what it sent
-# right after its connect has arrived by then.
-FIRST_WORD = 0.1
-# Seconds that handlers have to end in when they are cut, before they are left behind.
-CUT_TIME = 1.0
-# Seconds until it tries again when the process was out of descriptors or memory.
-_BREATHER = 0.5
-_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Handler(_Greenlet):
@@ -70,94 +52,20 @@ class Handler(_Greenlet):
         """Close what it works on, even if it never got to run."""
 
 
-class Server(Service):
-    """A service that listens, and handles what comes in.
+class Server(Listening):
+    """A server on gevent; see :class:`~ginkgo.servers.listening.Listening`."""
 
-    Args:
-        address: where; see :mod:`ginkgo.servers.addresses`. Or a socket that is bound already.
-        handle: called for all that comes in; None when the subclass has a method `handle`.
-        max_active: how many handlers may run at a time; None for no limit. What comes in beyond it
-            waits in the kernel's queue.
-        drain_timeout: seconds that handlers have at stop to finish what they do.
-        mode: the permissions of a unix socket's file.
+    backend = only_on = "gevent"
 
-    Attributes:
-        accepted: what was taken in since the service was made.
-        handled: handlers that returned.
-        failed: handlers that raised.
-        lost: handlers that ended because of their own connection: reset, timed out.
-        cut: handlers that had not finished when the drain time was over.
-        draining: whether the server is stopping.
-
-    Raises:
-        AddressError: that is no address.
-        ConfigError: nobody handles what comes in, or nothing may come in.
-    """
-
-    backend = "gevent"
-
-    _noun = "connection"
-    _closes_first = True  # before it drains, so that nobody new can connect
-
-    def __init__(
-        self,
-        address: AddressLike | socket.socket,
-        handle: Callable[..., object] | None = None,
-        *,
-        max_active: int | None = None,
-        drain_timeout: float = 5.0,
-        mode: int = 0o600,
-    ) -> None:
-        self._given: Any = None
-        if hasattr(address, "getsockname"):  # gevent's socket is no socket.socket
-            self._given = address
-            self._address = Address.of(address.getsockname())
-        else:
-            self._address = Address.parse(address)
-        if handle is not None and not callable(handle):
-            raise ConfigError(
-                f"{type(self).__name__} at {self._address}: {handle!r} is no handler",
-                hint="A handler is a function. An address of host and port is one argument: "
-                '("127.0.0.1", 7000), or "127.0.0.1:7000".',
-            )
-        if handle is not None:
-            self.handle = handle  # type: ignore[method-assign]
-        elif type(self).handle is Server.handle:
-            raise ConfigError(
-                f"{type(self).__name__} at {self._address} has no handler",
-                hint="Give it a function, or let the subclass have a method `handle`.",
-            )
-        if max_active is not None and max_active < 1:
-            raise ConfigError(f"{type(self).__name__} at {self._address} may take nothing in")
-        self.max_active = max_active
-        self.drain_timeout = drain_timeout
-        self.mode = mode
-        if drain_timeout + 2 * CUT_TIME > context.stop_timeout:
-            self.stop_timeout = drain_timeout + 2 * CUT_TIME
-        self.accepted = self.handled = self.failed = self.lost = self.cut = 0
-        self.draining = False
-        self._listener: Listener | None = None
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._watcher: Any = None
         self._timer: Any = None
         self._paused = False
-        self._handlers: set[Handler] = set()
         self._waiting: deque[Handler] = deque()
         self._emptied: Event | None = None
-        self._complaint = Seldom(10.0)
 
     # -- what a kind of server has to say --------------------------------------------------------
-
-    def handle(self, *args: Any) -> object:
-        """Handle what came in. A subclass writes it, unless the constructor gets a function."""
-        raise NotImplementedError
-
-    def _listen(self) -> Listener:
-        """Bind a new socket."""
-        raise NotImplementedError
-
-    def _bound(self, raw: Any, dual_stack: bool) -> None:
-        """Remember the socket that it listens on: `raw` never waits, whatever is patched."""
-        raise NotImplementedError
 
     def _take_in(self) -> bool:
         """Take one in; False when nothing waits. In the hub: it may not block."""
@@ -170,47 +78,6 @@ class Server(Service):
     def _tell(self, handler: Any) -> None:
         """Tell a handler that the server stops."""
 
-    # -- where it listens ------------------------------------------------------------------------
-
-    @property
-    def address(self) -> Address:
-        """Where the server listens; before it is bound, where it is going to."""
-        return self._address if self._listener is None else self._listener.address
-
-    @property
-    def port(self) -> int | None:
-        """The port that it listens on; None while that is not known, and for a unix socket."""
-        return self.address.port or None
-
-    @property
-    def active(self) -> int:
-        """How many handlers run."""
-        return len(self._handlers)
-
-    def bind(self) -> None:
-        """Listen, if it does not yet. Clients can connect from now on; they wait for the start.
-
-        Raises:
-            Unavailable: the address is taken, or this machine does not have it.
-            PermissionDenied: this user may not bind there.
-        """
-        if self._listener is None:
-            given = self._given
-            listener = self._listen() if given is None else Listener.adopt(given)
-            self._bound(getattr(listener.socket, "_sock", listener.socket), listener.dual_stack)
-            self._listener = listener
-
-    def give_to(self, uid: int, gid: int) -> None:
-        """Let a unix socket's file, once bound, belong to the user that the process will become."""
-        if self._listener is not None:
-            self._listener.give_to(uid, gid)
-
-    def unbind(self) -> None:
-        """Undo a :meth:`bind` that no start has followed."""
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.close()
-
     # -- taking in -------------------------------------------------------------------------------
 
     def do_start(self) -> Any:
@@ -219,7 +86,7 @@ class Server(Service):
         assert self._listener is not None  # noqa: S101 - for the type checker
         loop = gevent.get_hub().loop
         # Repeating, because libev starts a timer that has fired once with no time left.
-        self._timer = loop.timer(_BREATHER, _BREATHER)
+        self._timer = loop.timer(BREATHER, BREATHER)
         self._watcher = loop.io(self._listener.socket.fileno(), 1)
         self._paused = True
         self._resume()
@@ -228,7 +95,7 @@ class Server(Service):
         """Something waits to be taken in. Runs in the hub."""
         limit = self.max_active
         try:
-            for _ in range(_BATCH):
+            for _ in range(BATCH):
                 if limit is not None and len(self._handlers) >= limit:
                     self._pause()
                     return
@@ -236,26 +103,11 @@ class Server(Service):
                     return
         except Exception as error:  # noqa: BLE001 - told by the service; the hub is no place for it
             self._pause()
-            if isinstance(error, MemoryError) or getattr(error, "errno", 0) in _OUT_OF_RESOURCES:
+            if isinstance(error, MemoryError) or getattr(error, "errno", 0) in OUT_OF_RESOURCES:
                 self._timer.again(self._resume)
                 self.spawn(self._complain, error)  # the log may have to wait for a lock
             else:
                 self.spawn(self._fail, error)
-
-    def _complain(self, error: Exception) -> None:
-        kept_back = self._complaint.due()
-        if kept_back is not None:
-            logger.warning(
-                "%s: cannot take in what waits at %s, and tries again every %g s: %s",
-                self.path,
-                self.address,
-                _BREATHER,
-                error,
-            )
-
-    @staticmethod
-    def _fail(error: Exception) -> None:
-        raise error
 
     def _pause(self) -> None:
         self._paused = True
@@ -288,29 +140,6 @@ class Server(Service):
             self._tell(waiting)  # what its peer has sent is there by now, and will be read
         elif self._emptied is not None and not self._handlers:
             self._emptied.set()
-
-    def _peer_lost(self, handler: Handler, error: OSError) -> None:
-        """A connection has ended itself: that is the daily bread of a server, and no failure."""
-        self.lost += 1
-        logger.debug("%s: lost %s: %s", self.path, handler.peer, error)
-
-    def _handler_raised(self, handler: Handler, error: BaseException, works_on: object) -> None:
-        """Tell what a handler raised, but not what its peer did to it."""
-        if isinstance(error, (SystemExit, KeyboardInterrupt)):
-            self.root.end_with(error)  # as in a task, on every backend
-        elif isinstance(error, OSError) and raised_by(works_on, error):
-            self._peer_lost(handler, error)
-        else:
-            self.failed += 1
-            below = error.__traceback__ and error.__traceback__.tb_next  # without our own frame
-            logger.error(
-                "%s: the handler of %s failed: %s: %s",
-                self.path,
-                handler.peer,
-                type(error).__name__,
-                error,
-                exc_info=(type(error), error, below),
-            )
 
     # -- stopping --------------------------------------------------------------------------------
 
@@ -411,13 +240,3 @@ class Server(Service):
                         stack.rstrip(),
                     )
         self._handlers.clear()
-
-
-def raised_by(culprit: object, error: BaseException) -> bool:
-    """Whether `error` came out of a method of `culprit`."""
-    at = error.__traceback__
-    while at is not None:
-        if at.tb_frame.f_locals.get("self") is culprit:
-            return True
-        at = at.tb_next
-    return False

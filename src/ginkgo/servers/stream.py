@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from collections.abc import Callable
@@ -13,27 +12,12 @@ import gevent
 from .addresses import Address, AddressLike
 from .connection import Connection
 from .listen import BACKLOG, Listener, bind
+from .listening import GONE
 from .server import Handler, Server
 from .tls import Certificate
 
 if TYPE_CHECKING:
     import ssl
-
-# accept(2): the new connection has failed already; there may be another behind it.
-_GONE = frozenset(
-    {
-        errno.ECONNABORTED,
-        errno.EPROTO,
-        errno.EPERM,
-        errno.ENETDOWN,
-        errno.ENOPROTOOPT,
-        errno.EHOSTDOWN,
-        errno.ENONET,
-        errno.EHOSTUNREACH,
-        errno.EOPNOTSUPP,
-        errno.ENETUNREACH,
-    }
-)
 
 
 class StreamServer(Server):
@@ -115,7 +99,7 @@ class StreamServer(Server):
         except BlockingIOError:
             return False
         except OSError as error:
-            if error.errno in _GONE:
+            if error.errno in GONE:
                 return True
             raise
         try:

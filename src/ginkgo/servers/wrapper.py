@@ -37,7 +37,7 @@ class ServerWrapper(Service):
         >>> self.add_service(ServerWrapper(WSGIServer(("0.0.0.0", 80), application)))
     """
 
-    backend = "gevent"
+    backend = only_on = "gevent"
 
     def __init__(
         self,

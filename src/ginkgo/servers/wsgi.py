@@ -26,6 +26,7 @@ from gevent import pywsgi
 
 from ..core.errors import ConfigError
 from .addresses import Address, AddressLike
+from .error_log import ErrorLog
 from .http_fields import Fields
 from .listen import BACKLOG
 from .stream import StreamServer
@@ -151,28 +152,10 @@ class _Gateway(pywsgi.WSGIServer):
         self.service = service
         assert service._listener is not None  # noqa: S101 - for the type checker
         listening: Any = service._listener.socket
-        errors: Any = _ErrorLog(service)
+        errors: Any = ErrorLog(service)
         super().__init__(
             listening, service.application, log=None, error_log=errors, environ=environ
         )
-
-
-class _ErrorLog:
-    """The file ``wsgi.errors``: what an application writes there goes to the log."""
-
-    def __init__(self, service: WSGIServer) -> None:
-        self._service = service
-
-    def write(self, text: str) -> None:
-        if text and not text.isspace():
-            logger.error("%s: %s", self._service.path, text.rstrip("\n"))
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.write(line)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
 
 
 if TYPE_CHECKING:

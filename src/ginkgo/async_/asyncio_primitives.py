@@ -1,0 +1,143 @@
+"""What ``service.async_`` is on asyncio: the primitives, in the words of every backend.
+
+They are asyncio's own, with the timeouts that those of the other backends have. An event or a queue
+may be made before there is a loop, in a constructor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .workers import in_thread
+
+if TYPE_CHECKING:
+    from ..core.service import Service
+
+T = TypeVar("T")
+
+
+class Event(asyncio.Event):
+    """``set()``, ``clear()``, ``is_set()``, ``await wait(timeout=None)``."""
+
+    async def wait(self, timeout: float | None = None) -> bool:  # type: ignore[override]
+        """Wait until it is set; False when `timeout` seconds were over first."""
+        try:
+            async with asyncio.timeout(timeout):
+                await super().wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+class Queue(asyncio.Queue[Any]):
+    """``await put(item)``, ``await get(timeout=None)``."""
+
+    async def get(self, timeout: float | None = None) -> Any:
+        """Take the next item.
+
+        Raises:
+            queue.Empty: there was none within `timeout` seconds.
+        """
+        if timeout is None:
+            return await super().get()
+        try:
+            async with asyncio.timeout(timeout):
+                return await super().get()
+        except TimeoutError:
+            raise queue.Empty from None
+
+    async def put(self, item: Any, timeout: float | None = None) -> None:
+        """Add an item.
+
+        Raises:
+            queue.Full: there was no room for it within `timeout` seconds.
+        """
+        if timeout is None:
+            return await super().put(item)
+        try:
+            async with asyncio.timeout(timeout):
+                return await super().put(item)
+        except TimeoutError:
+            raise queue.Full from None
+
+
+class Primitives:
+    """``service.async_``: all that takes time is awaited."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.spawn = service.spawn
+        self.spawn_later = service.spawn_later
+
+    async def sleep(self, seconds: float = 0) -> None:
+        """Let others run for `seconds`."""
+        await asyncio.sleep(seconds)
+
+    def event(self) -> Event:
+        """An event: ``set()``, ``clear()``, ``is_set()``, ``await wait(timeout=None)``."""
+        return Event()
+
+    def queue(self, maxsize: int | None = None) -> Queue:
+        """A queue: ``await put(item)``, ``await get(timeout=None)``; unbounded by default."""
+        return Queue(maxsize or 0)
+
+    def lock(self) -> asyncio.Lock:
+        """A lock, for ``async with``."""
+        return asyncio.Lock()
+
+    def timeout(self, seconds: float | None, exception: Any = None) -> Any:
+        """``async with timeout(5):`` raises TimeoutError, or `exception`, when the time is over.
+
+        ``exception=False`` ends the body and raises nothing.
+        """
+        return asyncio.timeout(seconds) if exception is None else _timeout(seconds, exception)
+
+    async def to_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run a function that blocks in a thread, and wait for what it returns."""
+        if asyncio._get_running_loop() is None:  # this is a thread already
+            return function(*args, **kwargs)
+        result: T
+        result, error = await in_thread(function, args, kwargs)
+        if error is None:
+            return result
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame
+
+    def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> Any:
+        """Wait for a coroutine: awaited in the loop, and from a worker thread a plain call.
+
+        Raises:
+            TimeoutError: it took more than `timeout` seconds.
+        """
+        if asyncio._get_running_loop() is not None:
+            return _within(timeout, work)
+        loop = self._service.backend_in_use.loop  # type: ignore[attr-defined]
+        return asyncio.run_coroutine_threadsafe(_within(timeout, work), loop).result()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the service is on its way to its end, or there."""
+        return self._service._state in ("stopping", "stopped", "failed")
+
+
+async def _within(timeout: float | None, work: Coroutine[Any, Any, T]) -> T:
+    async with asyncio.timeout(timeout):
+        return await work
+
+
+@asynccontextmanager
+async def _timeout(seconds: float | None, exception: Any) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        if exception is not False:
+            raise exception from None

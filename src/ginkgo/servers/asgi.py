@@ -1,0 +1,218 @@
+"""A web server for ASGI applications, with uvicorn's protocols.
+
+uvicorn reads requests and calls the application. The listening socket, what comes in, how it stops
+and where its log goes are Ginkgo's. Its own `Server`, with its signal handlers and its timer, is
+not used.
+
+Source: the ASGI specification (https://asgi.readthedocs.io), its lifespan protocol too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from email.utils import formatdate
+from typing import Any
+
+from ..core.errors import ApplicationFailed, ConfigError
+from .asyncio_stream import ProtocolServer
+from .listening import CUT_TIME
+
+try:
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+except ImportError as error:
+    raise ConfigError(
+        "ASGIServer needs uvicorn, which is not installed",
+        hint='Install it: pip install "ginkgo[asyncio]"',
+    ) from error
+
+error_logger = logging.getLogger("uvicorn.error")
+
+
+class ASGIServer(ProtocolServer):
+    """A server that answers HTTP requests and WebSockets with an ASGI application.
+
+    The application's lifespan is supported: the server is ready when its startup is complete, and
+    a startup that fails fails the start. When the server stops, idle connections are closed, and
+    requests under way have `drain_timeout` seconds. In a tree that runs on gevent the application
+    runs on the bridge.
+
+    Args:
+        address: as for :class:`~ginkgo.servers.asyncio_stream.StreamServer`, as are the arguments
+            for TLS, limits and drain.
+        application: ``await application(scope, receive, send)``; None when the subclass has a
+            method `application`.
+        access_log: write a line for each request to the logger ``uvicorn.access``.
+        lifespan: ``auto``, ``on`` or ``off``: uvicorn's setting.
+        uvicorn: more of uvicorn's settings, ``{"root_path": "/api"}``.
+
+    Attributes:
+        requests: requests that were answered.
+
+    Example:
+        >>> app = Starlette(...)
+        >>> def AppServer():
+        ...     return ASGIServer(":8000", app)
+    """
+
+    backend: str | None = None
+    only_on: str | None = None  # it brings its loop along
+
+    def __init__(
+        self,
+        address: Any,
+        application: Any = None,
+        *,
+        access_log: bool = False,
+        lifespan: Any = "auto",
+        uvicorn: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        if application is not None:
+            self.application = application  # type: ignore[method-assign]
+        elif type(self).application is ASGIServer.application:
+            raise ConfigError(f"{type(self).__name__} at {address} has no application")
+        super().__init__(address, **options)
+        given = {} if self._is_given(application) else {"interface": "asgi3"}
+        self._config = Config(
+            self._called(),
+            access_log=access_log,
+            lifespan=lifespan,
+            log_config=None,
+            **(given | (uvicorn or {})),
+        )
+        self._lifespan: Any = None
+        self._level = logging.NOTSET
+        self._shared: Shared
+
+    async def application(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request. A subclass writes it, unless the constructor gets a function."""
+        raise NotImplementedError
+
+    def _is_given(self, application: Any) -> bool:
+        """Whether uvicorn has to find out which version of ASGI it speaks."""
+        return application is not None
+
+    def _called(self) -> Any:
+        """What uvicorn calls."""
+        return self.application
+
+    @property
+    def requests(self) -> int:
+        """How many requests were answered since the last start."""
+        return 0 if self._lifespan is None else self._shared.total_requests
+
+    def do_start(self) -> Any:
+        """Listen, start the application up, and answer."""
+        self.bind()
+        return self._on_loop(self._come_up())
+
+    def do_stop(self) -> Any:
+        """Answer what is under way, and shut the application down."""
+        return self._on_loop(self._come_down())
+
+    def _on_loop(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Awaited on asyncio; elsewhere run to its end on the bridge."""
+        return work if asyncio._get_running_loop() is not None else self.async_.run(work)
+
+    async def _come_up(self) -> None:
+        self._set_level()
+        if not self._config.loaded:
+            self._config.load()
+        self._shared = Shared(self._config)
+        lifespan = self._config.lifespan_class(self._config)
+        await lifespan.startup()
+        if lifespan.should_exit:
+            raise ApplicationFailed(
+                f"{self.path}: the application's startup failed",
+                hint="The log of uvicorn.error has its traceback.",
+            )
+        self._lifespan = lifespan
+        super().do_start()
+
+    def do_reload(self) -> Any:
+        """Take a new certificate and a new level of the log, if there are any."""
+        super().do_reload()
+        self._set_level()
+
+    def _set_level(self) -> None:
+        """uvicorn takes a logger without a level of its own for one that traces every step."""
+        level = logging.getLogger("uvicorn").getEffectiveLevel()
+        if error_logger.level in (logging.NOTSET, self._level):
+            error_logger.setLevel(level)
+            self._level = level
+
+    async def _come_down(self) -> None:
+        try:
+            await super().do_stop()
+        finally:
+            lifespan, self._lifespan = self._lifespan, None
+            if lifespan is not None:
+                await self._end_requests()
+                await lifespan.shutdown()
+
+    async def _end_requests(self) -> None:
+        """End the application's tasks whose connections were cut."""
+        tasks = [task for task in self._shared.tasks if not task.done()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CUT_TIME)
+
+    def make_protocol(self) -> Any:
+        """Make the protocol of a new connection."""
+        return self._config.http_protocol_class(  # type: ignore[call-arg]
+            config=self._config,
+            server_state=self._shared,
+            app_state=self._lifespan.state,
+            _loop=self._loop,
+        )
+
+
+class Shared(ServerState):
+    """What the connections of a server share. Its `date` header is made when it is needed."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._second = 0
+        self._headers: list[tuple[bytes, bytes]] = []
+        super().__init__()
+        self.connections: Any = Protocols()
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers of every response."""
+        now = int(time.time())
+        if now != self._second:
+            self._second = now
+            date = [(b"date", formatdate(now, usegmt=True).encode())]
+            self._headers = (
+                date if self._config.date_header else []
+            ) + self._config.encoded_headers
+        return self._headers
+
+    @default_headers.setter
+    def default_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """uvicorn's constructor sets it; nobody else does."""
+
+
+class Protocols(set[Any]):
+    """The protocols that are connected.
+
+    A connection that becomes a WebSocket gets another protocol: the one leaves, and the other comes
+    at once. Its connection is watched as that of the first was.
+    """
+
+    _left: Any = None
+
+    def discard(self, protocol: Any) -> None:
+        super().discard(protocol)
+        self._left = getattr(protocol, "ginkgo_handler", None)
+
+    def add(self, protocol: Any) -> None:
+        super().add(protocol)
+        if not hasattr(protocol, "ginkgo_handler") and self._left is not None:
+            self._left.watch(protocol)

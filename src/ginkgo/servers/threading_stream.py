@@ -1,0 +1,257 @@
+"""A server for streams on threads: TCP, unix sockets, and TLS on either."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..async_.threading_waits import Stopping
+from .addresses import Address, AddressLike
+from .listen import BACKLOG, Listener, bind
+from .listening import GONE
+from .threading_server import Handler, Server
+from .tls import Certificate
+
+if TYPE_CHECKING:
+    import ssl
+
+
+# Reads after the end of the stream. Libraries make two or three.
+END_READS = 10
+
+
+class StreamServer(Server):
+    """A server that calls ``handle(socket, address)`` for each connection, in its own thread.
+
+    The socket is the standard library's, and blocks. The connection is closed when the handler
+    returns or raises. When the server stops, `recv` tells an idle handler the end of the stream, as
+    if the peer had hung up; what it still has to say is sent. A handler at work has `drain_timeout`
+    seconds to come to its end.
+
+    Args:
+        address: ``("0.0.0.0", 7000)``, ``"host:port"``, ``":port"``, ``"unix:/path"``, or a socket
+            that listens already.
+        handle: called with the socket (:class:`Connection`) and the peer's address; None when the
+            subclass has a method `handle`.
+        backlog: how many connections the kernel may queue.
+        max_connections: how many connections, and so threads, there may be at a time; None for no
+            limit.
+        certfile, keyfile: PEM files; with them the server speaks TLS. Read at :meth:`bind`, and
+            again at a reload, if they have changed.
+        ssl_context: a context of your own, instead of the files.
+        handshake_timeout: seconds that a client has for the TLS handshake.
+        drain_timeout: seconds that connections under way have at stop.
+        mode: the permissions of a unix socket's file.
+
+    Attributes:
+        tls: whether it speaks TLS.
+
+    Example:
+        >>> class Echo(Service):
+        ...     backend = "threading"
+        ...
+        ...     def __init__(self):
+        ...         self.add_service(StreamServer(":7000", self.handle))
+        ...
+        ...     def handle(self, socket, address):
+        ...         while data := socket.recv(4096):
+        ...             socket.sendall(data)
+    """
+
+    def __init__(
+        self,
+        address: AddressLike | socket.socket,
+        handle: Callable[..., object] | None = None,
+        *,
+        backlog: int = BACKLOG,
+        max_connections: int | None = None,
+        certfile: str | os.PathLike[str] | None = None,
+        keyfile: str | os.PathLike[str] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        handshake_timeout: float = 10.0,
+        drain_timeout: float = 5.0,
+        mode: int = 0o600,
+    ) -> None:
+        super().__init__(
+            address, handle, max_active=max_connections, drain_timeout=drain_timeout, mode=mode
+        )
+        self.backlog = backlog
+        self.handshake_timeout = handshake_timeout
+        self.tls = bool(certfile or ssl_context)
+        self._certificate = Certificate(certfile, keyfile, ssl_context)
+
+    def bind(self) -> None:
+        if self._listener is None:
+            self._certificate.reload()
+        super().bind()
+
+    def do_reload(self) -> Any:
+        """Take a new certificate, if there is one."""
+        self._certificate.reload()
+
+    def _listen(self) -> Listener:
+        return bind(self._address, owner=self.path, backlog=self.backlog, mode=self.mode)
+
+    def _bound(self, raw: Any, dual_stack: bool) -> None:
+        self._raw: socket.socket = raw
+        self._kind = raw.family, raw.type, raw.proto
+        self._dual_stack = dual_stack
+
+    def _take_in(self) -> bool:
+        try:
+            fd, address = self._raw._accept()  # type: ignore[attr-defined]
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno in GONE:
+                return True
+            raise
+        connection = Connection(*self._kind, fd)
+        connection.settimeout(None)  # whatever the process's default is
+        if self._dual_stack and address[0].startswith("::ffff:"):
+            address = (address[0][7:], address[1])
+        self._begin(StreamHandler(self, connection, address))
+        return True
+
+    def _tell(self, handler: StreamHandler) -> None:
+        self.wind_down(handler.socket)
+
+    def wind_down(self, socket: Any) -> None:
+        """The server stops: make the handler of this connection come to its end.
+
+        Here it is told the end of the stream at its next `recv`. A subclass that knows where one
+        request ends and the next begins does better; it must not block.
+        """
+        end_input(socket)
+
+
+class StreamHandler(Handler):
+    """What serves one connection."""
+
+    def __init__(self, server: StreamServer, connection: socket.socket, address: Any) -> None:
+        super().__init__()
+        self.server = server
+        self.socket: Any = connection
+        self.address = address
+
+    def run(self) -> None:
+        server = self.server
+        try:
+            if server.tls and not self._secure():
+                return
+            server.handle(self.socket, self.address)
+            server._handled()
+            say_goodbye(self.socket)
+        except Stopping:
+            pass  # cut: by the server, which counts it
+        except BaseException as error:  # noqa: BLE001 - told by the server, never lost
+            server._handler_raised(self, error, self.socket)
+        finally:
+            close(self.socket)
+            server._ended(self)
+
+    def _secure(self) -> bool:
+        """Make the socket one that encrypts; False when that failed."""
+        context = self.server._certificate.context
+        assert context is not None  # noqa: S101 - for the type checker
+        plain = self.socket
+        try:
+            plain.settimeout(self.server.handshake_timeout)
+            self.socket = context.wrap_socket(
+                plain, server_side=True, do_handshake_on_connect=False
+            )
+            self.socket.do_handshake()
+            self.socket.settimeout(None)
+        except OSError as error:
+            self.server._peer_lost(self, error)
+            return False
+        return True
+
+    @property
+    def peer(self) -> str:
+        if isinstance(self.address, tuple):
+            return str(Address.of(self.address))
+        return "a client of the unix socket"
+
+    def hang_up(self) -> None:
+        hang_up(self.socket)
+
+    def drop(self) -> None:
+        close(self.socket)
+
+
+class Connection(socket.socket):
+    """The standard library's socket, with a trace of its own in the errors that it raises.
+
+    So the server can tell what a peer has done from what a handler has, and a handler that reads on
+    and on after the end of the stream is ended: its eleventh such read raises.
+    """
+
+    __slots__ = ("_end_reads",)
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        data = super().recv(bufsize, flags)
+        if not data and bufsize:
+            self._at_the_end()
+        return data
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        count = super().recv_into(buffer, nbytes, flags)
+        if not count:
+            self._at_the_end()
+        return count
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        return super().send(data, flags)
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        super().sendall(data, flags)
+
+    def sendmsg(self, *args: Any) -> int:
+        return super().sendmsg(*args)
+
+    def _at_the_end(self) -> None:
+        self._end_reads = getattr(self, "_end_reads", 0) + 1
+        if self._end_reads > END_READS:
+            raise ConnectionAbortedError(
+                errno.ECONNABORTED,
+                "The peer has closed: a handler returns when recv() returns b''",
+            )
+
+
+def end_input(connection: socket.socket) -> None:
+    """Make reads return the end of the stream, after what has arrived; writes go on."""
+    _shut_down(connection, socket.SHUT_RD)
+
+
+def hang_up(connection: socket.socket) -> None:
+    """End both directions; whoever waits in a read or write goes on."""
+    _shut_down(connection, socket.SHUT_RDWR)
+
+
+def _shut_down(connection: socket.socket, how: int) -> None:
+    try:
+        # Not its own method: that of a TLS socket makes it one that does not encrypt any more.
+        socket.socket.shutdown(connection, how)
+    except OSError:
+        pass  # closed, or not connected any more: it has ended already
+
+
+def say_goodbye(connection: socket.socket) -> None:
+    """On TLS: tell the peer that it has got all (RFC 8446, section 6.1)."""
+    unwrap = getattr(connection, "unwrap", None)
+    if unwrap is not None and connection.fileno() >= 0:
+        try:
+            connection.settimeout(0.0)
+            unwrap()  # without waiting for the peer's goodbye
+        except (OSError, ValueError):
+            pass  # it has gone
+
+
+def close(connection: Any) -> None:
+    """Close it now, even if a file that was made of it is still open. In its own thread only."""
+    connection._closed = True
+    connection._real_close()
