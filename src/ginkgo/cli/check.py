@@ -18,7 +18,7 @@ def check(options: argparse.Namespace) -> int:
     from ..process.options import Options
     from ..process.start import patch_for
 
-    wanted = Options(options.target, assignments=tuple(options.set))
+    wanted = Options(options.target, assignments=tuple(options.set), backend=options.backend)
     patch_for(wanted)
     loaded = load(wanted, check=False)
     for warning in settings.warnings:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..control.server import ControlServer
+    from ..process.options import Options
     from ..process.running import Running
 
 USAGE = "ginkgo [-h] [-v] [-d] [--set NAME=VALUE] [--backend NAME] TARGET"
@@ -76,25 +77,26 @@ def _run(arguments: list[str]) -> int:
         parser.print_usage(sys.stderr)
     need_target(options.target)
     if options.help:
-        from ..process.options import Options
         from ..process.start import patch_for
         from .settings import show_settings
 
-        patch_for(Options(options.target, assignments=tuple(options.set)))
+        patch_for(_wanted(options))
         parser.print_help()
         print()
-        return show_settings(options)
-    from ..process.options import Options
+        return show_settings(_wanted(options))
     from ..process.start import start
 
-    return start(
-        Options(
-            target=options.target,
-            daemon=options.daemonize,
-            assignments=tuple(options.set),
-            backend=options.backend,
-        ),
-        companions=(_control,),
+    return start(_wanted(options), companions=(_control,))
+
+
+def _wanted(options: argparse.Namespace) -> Options:
+    from ..process.options import Options
+
+    return Options(
+        target=options.target,
+        daemon=options.daemonize,
+        assignments=tuple(options.set),
+        backend=options.backend,
     )
 
 
@@ -130,7 +132,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-v", "--version", action="version", version=f"ginkgo {__version__}")
     parser.add_argument("-d", "--daemonize", action="store_true", help="daemonize the service")
-    parser.add_argument("--backend", metavar="NAME", help="gevent, asyncio or threading")
     _add_common(parser)
     parser.add_argument("target", nargs="?", metavar="TARGET", help=_TARGET_HELP)
     return parser
@@ -162,6 +163,11 @@ _TARGET_HELP = (
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--backend",
+        metavar="NAME",
+        help="what the services run on: gevent (the default), asyncio or threading",
+    )
     parser.add_argument(
         "--set",
         metavar="NAME=VALUE",

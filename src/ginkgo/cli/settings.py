@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
+from ..process.options import Options
 
 
-def show_settings(options: argparse.Namespace) -> int:
+def show_settings(options: Options) -> int:
     """Print the settings of a target, without starting anything. Returns the exit status."""
     from ..config import format_settings, settings
     from ..process.loading import load
-    from ..process.options import Options
 
-    loaded = load(Options(options.target, assignments=tuple(options.set)), check=False)
+    loaded = load(options, check=False)
     print(format_settings(settings))
     del loaded  # its settings are declared for as long as it is kept
     return 0

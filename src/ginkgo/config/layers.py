@@ -104,14 +104,14 @@ class Layers(NamedTuple):
         sources: in the order in which they count: the later wins.
         plain: what was set without force.
         environ: the environment variables that may matter.
-        options: the texts of --set, by normalised path.
+        options: what the command line gives, by normalised path.
         forced: what was set by force.
     """
 
     sources: tuple[Source, ...] = ()
     plain: Mapping[str, Found] = MappingProxyType({})
     environ: Mapping[str, str] = MappingProxyType({})
-    options: Mapping[str, str] = MappingProxyType({})
+    options: Mapping[str, Found] = MappingProxyType({})
     forced: Mapping[str, Found] = MappingProxyType({})
 
     @property
@@ -125,7 +125,7 @@ class Layers(NamedTuple):
         if forced is not None:
             return forced
         if path in self.options:
-            return Found(self.options[path], "--set", text=True)
+            return self.options[path]
         if secret and (kept := self._secret(path)) is not None:
             return kept
         name = environment_name(path)
@@ -138,7 +138,7 @@ class Layers(NamedTuple):
         if path in self.forced:
             return self.forced[path]
         if path in self.options:
-            return Found(self.options[path], "--set")
+            return self.options[path]._replace(text=False)
         return self.plain.get(path) or self._in_sources(path, declared=False)
 
     def names(self) -> set[str]:

@@ -206,10 +206,13 @@ class Settings:
         source = files.load_module(module_path, self.deadline, self._secrets())
         return self._add(source, check=check)
 
-    def load_options(self, options: Iterable[str]) -> None:
+    def load_options(self, options: Iterable[str], origin: str = "--set") -> None:
         """Take what the command line says: `NAME=VALUE`, each.
 
         The values are text until somebody declares the settings; `check()` tells what is wrong.
+
+        Args:
+            origin: the option that has given them, for messages.
 
         Raises:
             UsageError: there is no name, or no `=`.
@@ -218,8 +221,8 @@ class Settings:
         for option in options:
             name, equals, value = option.partition("=")
             if not equals or not name.strip():
-                raise UsageError(f"--set needs NAME=VALUE, not {option!r}")
-            given[normalise(name.strip())] = value
+                raise UsageError(f"{origin} needs NAME=VALUE, not {option!r}")
+            given[normalise(name.strip())] = Found(value, origin, text=True)
 
         def with_them(now: Snapshot) -> Snapshot:
             layers = now.layers._replace(options={**now.layers.options, **given})

@@ -43,10 +43,10 @@ def warnings(snapshot: Snapshot, registry: Registry) -> tuple[str, ...]:
 
 
 def _open_secrets(snapshot: Snapshot) -> Iterator[str]:
-    for path in snapshot.layers.options:
+    for path, found in snapshot.layers.options.items():
         if snapshot.secret(path):
             yield (
-                f"--set: {path} is secret, and a command line can be read by every user; "
+                f"{found.origin}: {path} is secret, and a command line can be read by every user; "
                 f"use the environment variable {environment_name(path)}_FILE"
             )
 
@@ -88,8 +88,8 @@ def _strangers_in_options(snapshot: Snapshot, registry: Registry) -> Iterator[tu
     Nobody writes a helper variable on a command line: a near miss there is a mistake.
     """
     known = {*registry.paths(snapshot.layers.runs), SERVICE}
-    for path in snapshot.layers.options:
+    for path, found in snapshot.layers.options.items():
         if path not in known:
             meant = nearest(path, sorted(known))
             told = f"{path} is no setting" + (f"; did you mean {meant}?" if meant else "")
-            yield Problem(path, told, "--set"), meant is not None
+            yield Problem(path, told, found.origin), meant is not None

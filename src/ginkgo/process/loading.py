@@ -68,7 +68,7 @@ def load(options: Options, *, strict: bool = False, check: bool = True) -> Loade
     process = ProcessSettings()
     settings.load_options(options.assignments)
     if options.backend is not None:
-        settings.load_options((f"backend={options.backend}",))
+        settings.load_options((f"backend={options.backend}",), origin="--backend")
     if is_config_file(options.target):
         path = os.path.abspath(options.target)
         check_exists(options.target)

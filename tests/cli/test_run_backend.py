@@ -1,0 +1,88 @@
+"""``--backend``, and what does not go together."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from tests.workshop import Workshop
+
+APP = """
+    from ginkgo import Service
+
+    class App(Service):
+        def do_start(self):
+            self.spawn(self.greet)
+
+        def greet(self):
+            print("Hello")
+            self.async_.sleep(1000)
+
+    class Mixed(Service):
+        names = ("gevent", "threading")
+
+        def __init__(self):
+            import importlib
+
+            for name in self.names:
+                module = importlib.import_module(f"ginkgo.async_.{name}")
+                self.add_service(module.StreamServer(("127.0.0.1", 0), print))
+
+    class Second(Mixed):
+        names = ("gevent", "asyncio")
+
+    class Hidden(Mixed):
+        names = ("asyncio",)
+"""
+
+
+@pytest.fixture
+def app(shop: Workshop) -> Workshop:
+    shop.write("app.py", APP)
+    return shop
+
+
+@pytest.mark.parametrize("words", [[], ["-d"], ["check"]])
+def test_a_wrong_backend_is_told_with_where_it_came_from(app: Workshop, words: list[str]) -> None:
+    ended = app.ginkgo(*words, "--backend", "threadin", "app.App")
+    assert ended.returncode == 78
+    assert ended.stderr.strip() == (
+        "ginkgo: --backend: backend must be one of gevent, asyncio, threading, not 'threadin'; "
+        "did you mean threading?"
+    )
+
+
+def test_the_help_tells_the_backends_and_which_one_was_chosen(app: Workshop) -> None:
+    ended = app.ginkgo("--backend", "asyncio", "app.App", "-h")
+    assert "gevent (the default), asyncio or threading" in " ".join(ended.stdout.split())
+    assert "now 'asyncio', from --backend" in ended.stdout
+
+
+@pytest.mark.parametrize("backend", ["gevent", "asyncio", "threading"])
+def test_a_plain_task_runs_and_stops_on_every_backend(app: Workshop, backend: str) -> None:
+    program = app.begin("ginkgo", "--backend", backend, "app.App")
+    program.wait_for("^Hello$")
+    assert program.stops(signal.SIGINT) == 0
+    assert "WARNING" not in program.output
+
+
+@pytest.mark.parametrize(("target", "other"), [("Mixed", "threading"), ("Second", "asyncio")])
+def test_servers_of_two_backends_are_refused_with_the_names_of_both(
+    app: Workshop, target: str, other: str
+) -> None:
+    ended = app.ginkgo(f"app.{target}")
+    assert ended.returncode == 78
+    assert ended.stderr == (
+        f"ginkgo: {target}/StreamServer-2 is for {other}, and {target}/StreamServer is for gevent: "
+        "a tree runs on one backend, and this one on gevent\n"
+        f"Take both from ginkgo.async_.gevent, or both from ginkgo.async_.{other}.\n"
+    )
+
+
+def test_a_server_that_the_source_did_not_show_is_refused_with_what_to_write(
+    app: Workshop,
+) -> None:
+    ended = app.ginkgo("app.Hidden")
+    assert ended.returncode == 78
+    assert "Hidden/StreamServer is for asyncio, and its tree runs on gevent" in ended.stderr
+    assert "backend = 'asyncio'" in ended.stderr
