@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from .backend import Expired, Interruption, Operation
 from .context import context
-from .errors import ConfigError, UsageError
+from .errors import UsageError
 from .failure import (
     Abandoned,
     Failure,
@@ -34,6 +34,7 @@ from .failure import (
     note,
     text_of,
 )
+from .matching import check_backend
 from .state import FAILED, READY, STARTING, move, notify
 from .tasks import end_tasks, log_failure
 from .waiting import at_rest, over, settled, settled_state, until, until_reached
@@ -75,7 +76,7 @@ async def _bring_up(operation: Operation, service: Service) -> None:
     try:
         if service.start_timeout is not None or service.stop_timeout is not None:
             _check_limits(service)
-        _check_backend(operation, service)
+        check_backend(service, operation.backend.name)
         if service.start_before:
             given = await _run_do_start(operation, service)
             await _start_children(operation, service)
@@ -467,18 +468,6 @@ def _check_limits(service: Service) -> None:
         limit = getattr(service, name)
         if limit is not None and not (isinstance(limit, (int, float)) and limit >= 0):
             raise UsageError(f"{service.path}: {name} is a number of seconds, not {limit!r}")
-
-
-def _check_backend(operation: Operation, service: Service) -> None:
-    name = operation.backend.name
-    if service.only_on is not None and service.only_on != name:
-        kind = f"{type(service).__module__}.{type(service).__name__}"
-        raise ConfigError(
-            f"{service.path} is a {kind}, which is for {service.only_on}, and its tree runs on "
-            f"{name}",
-            hint=f"Take the one from ginkgo.async_.{name}, or let the tree run on "
-            f"{service.only_on}: backend = {service.only_on!r} in the config file or on the root.",
-        )
 
 
 def _stopped_meanwhile(service: Service) -> Abandoned:

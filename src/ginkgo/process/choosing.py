@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ConfigError
+from ..core.matching import check_backend
 from .options import Options
 from .places import is_config_file
 
@@ -85,6 +86,8 @@ def check(root: Service, choice: Choice) -> None:
             hint=f"Say it where it can be read before the application is imported: --backend "
             f"{name}, or backend = {name!r} in the config file.",
         )
+    for service in root.walk():
+        check_backend(service, name)
     if name == "asyncio":
         return
     for service in root.walk():
