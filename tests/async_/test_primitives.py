@@ -11,6 +11,7 @@ from tests.dialects import World, done, within
 from tests.trees import Node, Wrong, hang, plant
 
 from ginkgo import Service
+from ginkgo.async_.bridge import bridge
 from ginkgo.core.context import context
 from ginkgo.core.errors import ConfigError
 
@@ -26,6 +27,36 @@ async def test_sleep_lets_others_run(world: World):
     await done(root.async_.sleep(0.02))
     assert time.monotonic() - began >= 0.018
     await done(root.stop())
+
+
+@pytest.mark.parametrize("kind", ["plain", "coroutine"])
+async def test_functions_of_both_kinds_sleep_and_end_when_told(world: World, kind: str):
+    root = plant(world, "a")
+    await done(root.start())
+    begun = []
+
+    def plain() -> None:
+        root.async_.sleep(0.001)
+        begun.append(1)
+        root.async_.sleep(1000)
+        begun.append(2)
+
+    async def coroutine() -> None:
+        await root.async_.sleep(0.001)
+        begun.append(1)
+        await root.async_.sleep(1000)
+        begun.append(2)
+
+    task = root.spawn(plain if kind == "plain" else coroutine)
+    while not begun:
+        await world.sleep(0.005)
+    began = time.monotonic()
+    await done(root.stop())
+    assert time.monotonic() - began < 2
+    assert begun == [1]
+    assert world.ended(task)
+    assert root.state == "stopped"
+    bridge.close()
 
 
 async def test_an_event_is_waited_for(world: World):

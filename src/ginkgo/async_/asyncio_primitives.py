@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .workers import in_thread
+from .workers import in_thread, sleep_in_thread
 
 if TYPE_CHECKING:
     from ..core.service import Service
@@ -73,9 +73,14 @@ class Primitives:
         self.spawn = service.spawn
         self.spawn_later = service.spawn_later
 
-    async def sleep(self, seconds: float = 0) -> None:
-        """Let others run for `seconds`."""
-        await asyncio.sleep(seconds)
+    def sleep(self, seconds: float = 0) -> Any:
+        """Let others run for `seconds`: awaited in the loop, and in a worker thread a plain call.
+
+        There it ends at once when the service stops, by ``asyncio.CancelledError``.
+        """
+        if asyncio._get_running_loop() is not None:
+            return asyncio.sleep(seconds)
+        return sleep_in_thread(seconds)
 
     def event(self) -> Event:
         """An event: ``set()``, ``clear()``, ``is_set()``, ``await wait(timeout=None)``."""

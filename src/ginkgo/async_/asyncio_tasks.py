@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 import time
 from asyncio import _get_running_loop as running_loop
 from collections.abc import Callable, Coroutine, Mapping
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.tasks import task_failed, task_name
 from .base import is_coroutine_function
-from .workers import Outcome, in_thread
+from .workers import Outcome, asked_to_end, in_thread
 
 if TYPE_CHECKING:
     from ..core.service import Service
@@ -76,9 +77,13 @@ async def _thread(
 ) -> Outcome:
     """Call a function in a worker thread. It ends when the function does.
 
-    A thread cannot be broken into: a function that takes long looks at ``self.async_.stopping``.
+    A thread cannot be broken into, but where it waits in ``self.async_.sleep``: a function that
+    takes long looks at ``self.async_.stopping``.
     """
+    end = threading.Event()
+    before = asked_to_end.set(end)
     future = in_thread(function, args, kwargs)
+    asked_to_end.reset(before)
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
@@ -87,7 +92,10 @@ async def _thread(
             if service._state in ("stopped", "failed"):
                 raise  # it is left behind already
             cancelled = asked
+            end.set()
     result, error = future.result()
+    if cancelled is not None and isinstance(error, asyncio.CancelledError):
+        raise cancelled
     if error is None and cancelled is not None:
         if isinstance(result, Coroutine):
             result.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import time
 import weakref
 from _thread import TIMEOUT_MAX
@@ -90,6 +91,12 @@ def is_coroutine_function(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004
     )
+
+
+def in_a_loop() -> Any:
+    """The module asyncio if one of its loops runs in the calling thread, or None."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio if asyncio and asyncio._get_running_loop() is not None else None
 
 
 def on_bridge(service: Service, function: Callable[..., Any]) -> Callable[..., Any]:

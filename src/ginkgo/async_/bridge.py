@@ -19,10 +19,12 @@ it runs in an executor gets a native thread.
 from __future__ import annotations
 
 import asyncio
+import atexit
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
+from functools import cache
 from typing import Any, TypeVar
 
 from ..core.context import context
@@ -31,6 +33,8 @@ from .base import ThreadSignal
 from .loops import uvloop_or_none
 
 T = TypeVar("T")
+
+WIND_UP = 1.0  # seconds that what still runs has for its end when the bridge is closed
 
 __all__ = ["Bridge", "Call", "CancelledError", "bridge"]
 
@@ -114,23 +118,25 @@ class Bridge:
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop, made and running from its first use on."""
-        if self._loop is None:
-            with self._lock:
-                if self._loop is None:
-                    self._start()
-        assert self._loop is not None  # noqa: S101 - for the type checker
-        return self._loop
+        return self._loop or self._start()
 
-    def _start(self) -> None:
-        make = _loop_class(context.loop)
-        begun = native.lock()
-        begun.acquire()
-        outcome: list[Any] = []
-        self._thread = native.start_thread(self._run, make, outcome, begun, name="ginkgo-bridge")
-        begun.acquire()  # a moment, once in the life of a process
-        if isinstance(outcome[0], BaseException):
-            raise outcome[0]
-        self._loop = outcome[0]
+    def _start(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                make = _loop_class(context.loop)
+                begun = native.lock()
+                begun.acquire()
+                outcome: list[Any] = []
+                thread = native.start_thread(self._run, make, outcome, begun, name="ginkgo-bridge")
+                begun.acquire()  # a moment, once in the life of a process
+                if isinstance(outcome[0], BaseException):
+                    raise outcome[0]
+                self._inbox.clear()
+                self._waking = False
+                self._thread = thread
+                self._loop = outcome[0]
+                _close_at_exit()
+            return self._loop
 
     @staticmethod
     def _run(make: Callable[[], Any], outcome: list[Any], begun: Any) -> None:
@@ -144,21 +150,30 @@ class Bridge:
         loop.call_soon(begun.release)
         try:
             loop.run_forever()
+            _wind_up(loop)
         finally:
             loop.close()
 
-    def close(self, timeout: float = 5.0) -> None:
-        """End the thread, with all that runs on it. The next use makes another."""
+    def close(self, timeout: float = 1.5 * WIND_UP) -> bool:
+        """Cancel what still runs on the loop, and end the thread. The next use makes another.
+
+        Args:
+            timeout: seconds to wait for the end of the thread.
+
+        Returns:
+            Whether it has ended.
+        """
         with self._lock:
             loop, self._loop = self._loop, None
             thread, self._thread = self._thread, None
-        if loop is not None and thread is not None:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(timeout)
+        if loop is None or thread is None:
+            return True
+        loop.call_soon_threadsafe(loop.stop)
+        return thread.join(timeout)
 
     def post(self, function: Callable[[asyncio.AbstractEventLoop], object]) -> None:
         """Call `function(loop)` in the bridge's thread; of many at a time one wakes it."""
-        loop = self.loop
+        loop = self._loop or self._start()
         self._inbox.append(function)
         if not self._waking:
             self._waking = True
@@ -166,24 +181,26 @@ class Bridge:
 
     def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
         self._waking = False  # before the look: what comes behind it wakes us again
-        while self._inbox:
+        for _ in range(len(self._inbox)):
             self._inbox.popleft()(loop)
 
     def run(
         self,
         work: Coroutine[Any, Any, T],
-        timeout: float | None = None,
-        signal: Any = None,
-        wait: Callable[[Any], object] | None = None,
+        timeout: float | None,
+        ended: Callable[[], object],
+        wait: Callable[[], object],
     ) -> T:
-        """Wait for a coroutine in a thread.
+        """Wait for a coroutine, in a greenlet or thread.
+
+        Whatever `wait` raises cancels the coroutine, whose end is waited for before it is raised.
 
         Args:
             work: the coroutine.
             timeout: seconds, or None.
-            signal: has a ``set()``, which is called in the bridge's thread at the end; None for a
-                lock of the operating system.
-            wait: waits for `signal`, may be called again, and raises when the wait is ended.
+            ended: called in the bridge's thread when the coroutine has come to its end.
+            wait: blocks until `ended` was called, and raises when the wait is broken into. May be
+                called again.
 
         Raises:
             TimeoutError: it took more than `timeout` seconds.
@@ -192,39 +209,39 @@ class Bridge:
         if asyncio._get_running_loop() is not None:
             work.close()
             raise RuntimeError("run() blocks, and would hold up the loop that it is called in")
-        signal = ThreadSignal() if signal is None else signal
-        if wait is None:
-            wait = _wait
-        call = Call(work, signal.set, timeout)
+        call = Call(work, ended, timeout)
         self.post(call.begin)
-        return wait_for(self, call, lambda: wait(signal))  # type: ignore[no-any-return]
-
-
-def _wait(signal: ThreadSignal) -> None:
-    signal.wait(None)
-
-
-def wait_for(on: Bridge, call: Call, wait: Callable[[], object]) -> Any:
-    """Wait for a call, and return what came of it.
-
-    Whatever `wait` raises cancels the coroutine, whose end is waited for before it is raised.
-    """
-    reason: BaseException | None = None
-    while True:
+        reason: BaseException | None = None
+        while True:
+            try:
+                wait()
+                break
+            except BaseException as raised:  # noqa: BLE001 - raised when the coroutine has ended
+                reason = reason or raised
+                self.post(call.cancel)
+        if reason is None:
+            return call.outcome()  # type: ignore[no-any-return]
         try:
-            wait()
-            break
-        except BaseException as raised:  # noqa: BLE001 - raised when the coroutine has ended
-            reason = reason or raised
-            on.post(call.cancel)
-    if reason is None:
-        return call.outcome()
-    try:
-        if call.error is not None and not isinstance(call.error, CancelledError):
-            reason.add_note(f"the coroutine that it cancelled raised {call.error!r}")
-        raise reason
-    finally:
-        del reason
+            if call.error is not None and not isinstance(call.error, CancelledError):
+                reason.add_note(f"the coroutine that it cancelled raised {call.error!r}")
+            raise reason
+        finally:
+            del reason
+
+    def run_in_thread(self, work: Coroutine[Any, Any, T], timeout: float | None) -> T:
+        """Wait for a coroutine in a thread that has no part in a backend."""
+        signal = ThreadSignal()
+        return self.run(work, timeout, signal.set, lambda: signal.wait(None))
+
+
+def _wind_up(loop: asyncio.AbstractEventLoop) -> None:
+    """End what still runs on a loop, in so far as it lets itself be ended."""
+    deadline = loop.time() + WIND_UP
+    while (tasks := asyncio.all_tasks(loop)) and loop.time() < deadline:
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.wait(tasks, timeout=deadline - loop.time()))
+    loop.run_until_complete(loop.shutdown_asyncgens())
 
 
 def _loop_class(kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
@@ -272,3 +289,9 @@ def _tell(future: asyncio.Future[Any], result: Any, error: BaseException | None)
 
 bridge = Bridge()
 """That of this process."""
+
+
+@cache
+def _close_at_exit() -> None:
+    """A loop that is thrown away in the middle of its work leaves warnings and open connections."""
+    atexit.register(bridge.close)

@@ -16,14 +16,15 @@ import logging
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import gevent
 from gevent import getcurrent
 from gevent._hub_local import get_hub_if_exists
 from gevent.event import Event
+from gevent.hub import Waiter
 from gevent.lock import BoundedSemaphore
 from gevent.queue import Queue
 
@@ -33,6 +34,7 @@ from ..core.waiting import at_rest
 from .base import (
     ThreadSignal,
     Visitor,
+    in_a_loop,
     is_coroutine_function,
     on_bridge,
     repeating,
@@ -44,6 +46,7 @@ from .gevent_operations import OperationGreenlet
 
 if TYPE_CHECKING:
     from ..core.service import Service
+    from .bridge import Bridge
 
     _Greenlet = gevent.Greenlet[..., Any]
 else:
@@ -150,7 +153,8 @@ class GeventBackend:
         self._wakeup = hub.loop.async_(ref=False)
         self._wakeup.start(self._run_posted)
         self._waking = False
-        self._holding = 0
+        self._kept_alive = _KeptAlive(self._wakeup)
+        self._bridge: Bridge | None = None  # imported when it is first needed
         self._life = thread_life()
 
     @property
@@ -172,7 +176,7 @@ class GeventBackend:
         greenlet = self._begin(operation, work)
         operation.caller = current
         try:
-            with self._kept_alive():
+            with self._kept_alive:
                 greenlet.released.wait()
         except BaseException:
             self._leave(operation)
@@ -231,7 +235,7 @@ class GeventBackend:
 
     def _run_posted(self) -> None:
         self._waking = False  # before the look: what comes behind it wakes us again
-        while self._posted:
+        for _ in range(len(self._posted)):
             function, args = self._posted.popleft()
             try:
                 function(*args)
@@ -287,20 +291,8 @@ class GeventBackend:
     async def wait(self, signal: Any, timeout: float | None) -> bool:
         if isinstance(signal, ThreadSignal):
             return signal.wait(timeout)
-        with self._kept_alive():
+        with self._kept_alive:
             return bool(signal.wait(timeout))
-
-    @contextmanager
-    def _kept_alive(self) -> Iterator[None]:
-        """While somebody waits, another thread may be what ends the wait: that is no deadlock."""
-        self._holding += 1
-        self._wakeup.ref = True
-        try:
-            yield
-        finally:
-            self._holding -= 1
-            if not self._holding:
-                self._wakeup.ref = False
 
     # -- tasks -----------------------------------------------------------------------------------
 
@@ -371,25 +363,37 @@ class GeventBackend:
 
     def run_on_bridge(self, work: Coroutine[Any, Any, T], timeout: float | None) -> T:
         """Wait in a greenlet for a coroutine on the bridge."""
-        from .bridge import bridge
+        if getcurrent() is self._hub:
+            work.close()
+            raise RuntimeError("run() blocks, and a callback of the loop cannot wait")
+        if self._bridge is None:
+            from .bridge import bridge
 
-        event = Event()
-        with self._kept_alive():
-            signal = _Posted(self, event)
-            return bridge.run(work, timeout, signal, lambda _: event.wait())
+            self._bridge = bridge
+        waiter: Waiter[None] = Waiter(self._hub)
+        ended = partial(self.post, waiter.switch, None)
+        with self._kept_alive:
+            return self._bridge.run(work, timeout, ended, waiter.get)
 
 
-class _Posted:
-    """Sets an event of the hub's, from another thread."""
+class _KeptAlive:
+    """While somebody waits, another thread may be what ends the wait: that is no deadlock."""
 
-    __slots__ = ("_backend", "_event")
+    __slots__ = ("_holding", "_wakeup")
 
-    def __init__(self, backend: GeventBackend, event: Event) -> None:
-        self._backend = backend
-        self._event = event
+    def __init__(self, wakeup: Any) -> None:
+        self._wakeup = wakeup
+        self._holding = 0
 
-    def set(self) -> None:
-        self._backend.post(self._event.set)
+    def __enter__(self) -> None:
+        self._holding += 1
+        if self._holding == 1:
+            self._wakeup.ref = True
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._holding -= 1
+        if not self._holding:
+            self._wakeup.ref = False
 
 
 class Timeout(gevent.Timeout, TimeoutError):
@@ -404,9 +408,11 @@ class Primitives:
         self.spawn = service.spawn
         self.spawn_later = service.spawn_later
 
-    def sleep(self, seconds: float = 0) -> None:
-        """Let others run for `seconds`."""
-        gevent.sleep(seconds)
+    def sleep(self, seconds: float = 0) -> Any:
+        """Let others run for `seconds`. A coroutine function, on the bridge, awaits it."""
+        if get_hub_if_exists() is None and (asyncio := in_a_loop()):
+            return asyncio.sleep(seconds)
+        return gevent.sleep(seconds)
 
     def event(self) -> Event:
         """An event: ``set()``, ``clear()``, ``is_set()``, ``wait(timeout=None)``."""
@@ -443,7 +449,7 @@ class Primitives:
         if get_hub_if_exists() is None:  # this is a real thread
             from .bridge import bridge
 
-            return bridge.run(work, timeout)
+            return bridge.run_in_thread(work, timeout)
         mine = cast(GeventBackend, backend())
         return mine.run_on_bridge(work, timeout)
 

@@ -10,9 +10,11 @@ import contextvars
 from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from .base import in_a_loop
 from .threading_waits import Stopping, Strand, Timeout, Waiter, current, start_thread
 
 if TYPE_CHECKING:
@@ -256,9 +258,11 @@ class Primitives:
         self.spawn = service.spawn
         self.spawn_later = service.spawn_later
 
-    def sleep(self, seconds: float = 0) -> None:
-        """Let others run for `seconds`."""
-        current().sleep(seconds)
+    def sleep(self, seconds: float = 0) -> Any:
+        """Let others run for `seconds`. A coroutine function, on the bridge, awaits it."""
+        if asyncio := in_a_loop():
+            return asyncio.sleep(seconds)
+        return current().sleep(seconds)
 
     def event(self) -> Event:
         """An event: ``set()``, ``clear()``, ``is_set()``, ``wait(timeout=None)``."""
@@ -322,7 +326,8 @@ class Primitives:
         """
         from .bridge import bridge
 
-        return bridge.run(work, timeout, Waiter(), lambda waiter: current().wait(waiter))
+        waiter = Waiter()
+        return bridge.run(work, timeout, waiter.set, partial(current().wait, waiter))
 
     @property
     def stopping(self) -> bool:

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Mapping
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from queue import Empty, SimpleQueue
 from typing import Any
 
 IDLE = 5.0  # seconds that a thread waits for another job
+
+asked_to_end: ContextVar[threading.Event | None] = ContextVar("asked_to_end", default=None)
+"""In the thread of a task: set when the task is to end."""
 
 Job = Callable[[], object]
 Outcome = tuple[Any, BaseException | None]
@@ -97,6 +101,19 @@ def in_thread(
 
     workers.run(call)
     return future
+
+
+def sleep_in_thread(seconds: float) -> None:
+    """Sleep in a worker thread.
+
+    Raises:
+        asyncio.CancelledError: the task that the thread runs for was told to end.
+    """
+    end = asked_to_end.get()
+    if end is None:
+        time.sleep(seconds)
+    elif end.wait(seconds):
+        raise asyncio.CancelledError
 
 
 def _tell(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
