@@ -59,6 +59,16 @@ async def test_a_subclass_has_its_application_as_a_method(world: World):
         assert b"/mine" in await get(server, b"/mine")
 
 
+class Site:
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        await hello(scope, receive, send)
+
+
+async def test_a_method_of_another_object_is_an_application_too(world: World):
+    async with ASGIServer(LOCAL, Site().app) as server:
+        assert b"/mine" in await get(server, b"/mine")
+
+
 async def test_the_lifespan_is_part_of_start_and_stop(world: World):
     told = []
 

@@ -16,6 +16,7 @@ from collections.abc import Coroutine
 from email.utils import formatdate
 from typing import Any
 
+from ..async_.base import is_coroutine_function
 from ..core.errors import ApplicationFailed, ConfigError
 from .asyncio_stream import ProtocolServer
 from .listening import CUT_TIME
@@ -93,8 +94,11 @@ class ASGIServer(ProtocolServer):
         raise NotImplementedError
 
     def _is_given(self, application: Any) -> bool:
-        """Whether uvicorn has to find out which version of ASGI it speaks."""
-        return application is not None
+        """Whether uvicorn has to find out which version of ASGI it speaks.
+
+        It takes a method for an application of version 2, whatever its arguments are.
+        """
+        return application is not None and not is_coroutine_function(application)
 
     def _called(self) -> Any:
         """What uvicorn calls."""
