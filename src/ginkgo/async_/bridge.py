@@ -50,9 +50,13 @@ class Call:
     Attributes:
         result: what it returned.
         error: what it raised, or None.
+        done: whether it has come to its end.
     """
 
-    __slots__ = ("_begun", "_context", "_task", "ended", "error", "result", "timeout", "work")
+    __slots__ = (
+        *("_begun", "_context", "_task"),
+        *("done", "ended", "error", "result", "timeout", "work"),
+    )
 
     def __init__(
         self,
@@ -65,6 +69,7 @@ class Call:
         self.ended = ended
         self.result: Any = None
         self.error: BaseException | None = None
+        self.done = False
         self._context: Context = copy_context()
         self._task: asyncio.Task[None] | None = None
         self._begun = False
@@ -83,6 +88,7 @@ class Call:
                     self.result = await self.work
         except BaseException as error:  # noqa: BLE001 - raised again in whoever waits
             self.error = error
+        self.done = True
         self.ended()
 
     def cancel(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -92,6 +98,7 @@ class Call:
             self._begun = True
             self.work.close()
             self.error = CancelledError()
+            self.done = True
             self.ended()
 
     def outcome(self) -> Any:
@@ -212,10 +219,9 @@ class Bridge:
         call = Call(work, ended, timeout)
         self.post(call.begin)
         reason: BaseException | None = None
-        while True:
+        while not call.done:
             try:
                 wait()
-                break
             except BaseException as raised:  # noqa: BLE001 - raised when the coroutine has ended
                 reason = reason or raised
                 self.post(call.cancel)
