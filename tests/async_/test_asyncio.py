@@ -209,7 +209,7 @@ def test_a_loop_that_is_not_installed_is_told_with_what_to_install(
     monkeypatch.setitem(sys.modules, "uvloop", None)
     with pytest.raises(ConfigError, match="uvloop is not installed") as caught:
         new_loop("uvloop")
-    assert caught.value.hint == 'Install it: pip install "ginkgo[asyncio]"'
+    assert str(caught.value).endswith('pip install "ginkgo[asyncio]"')
     new_loop("auto").close()
     with pytest.raises(ConfigError, match="there is no loop 'twisted'"):
         new_loop("twisted")

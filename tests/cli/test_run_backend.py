@@ -86,3 +86,55 @@ def test_a_server_that_the_source_did_not_show_is_refused_with_what_to_write(
     assert ended.returncode == 78
     assert "Hidden/StreamServer is for asyncio, and its tree runs on gevent" in ended.stderr
     assert "backend = 'asyncio'" in ended.stderr
+
+
+HIDE = """
+    import sys
+
+    class Hidden:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] in ("uvicorn", "uvloop"):
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    sys.meta_path.insert(0, Hidden())
+"""
+INSTALL = 'pip install "ginkgo[asyncio]"\n'
+
+
+@pytest.fixture
+def bare(app: Workshop) -> Workshop:
+    """Without the extra `asyncio`."""
+    app.write("hide/sitecustomize.py", HIDE)
+    app.write(
+        "web.py",
+        """
+        from ginkgo import Service
+        from ginkgo.async_.asyncio import ASGIServer
+
+        def App():
+            return ASGIServer(0, print)
+        """,
+    )
+    app.write("web.conf.py", "from ginkgo.async_.asyncio import ASGIServer\nservice = 'web.App'\n")
+    app.env["PYTHONPATH"] = str(app.folder / "hide")
+    return app
+
+
+@pytest.mark.parametrize("words", [[], ["-d"], ["check"]])
+@pytest.mark.parametrize("target", ["web.App", "web.conf.py"])
+def test_a_missing_extra_is_one_line_that_says_what_to_install(
+    bare: Workshop, words: list[str], target: str
+) -> None:
+    ended = bare.ginkgo(*words, target)
+    assert ended.returncode == 78
+    (line,) = ended.stderr.splitlines(keepends=True)
+    assert line.endswith(f"need uvicorn, which is not installed: {INSTALL}")
+
+
+def test_asyncio_needs_no_extra(bare: Workshop) -> None:
+    program = bare.begin("ginkgo", "--backend", "asyncio", "app.App")
+    program.wait_for("^Hello$")
+    assert program.stops() == 0
+    ended = bare.ginkgo("--backend", "asyncio", "--set", "loop=uvloop", "app.App")
+    assert ended.returncode == 78
+    assert ended.stderr == f"ginkgo: loop is 'uvloop', and uvloop is not installed: {INSTALL}"

@@ -38,7 +38,6 @@ def uvloop_or_none(kind: str) -> Any:
         if kind == "auto":
             return None
         raise ConfigError(
-            "loop is 'uvloop', and uvloop is not installed",
-            hint='Install it: pip install "ginkgo[asyncio]"',
+            "loop is 'uvloop', and uvloop is not installed: pip install \"ginkgo[asyncio]\"",
         ) from error
     return uvloop

@@ -48,6 +48,7 @@ def load_name(dotted: str, said_by: str = "") -> Callable[[], Any]:
     Raises:
         TargetNotFound: there is no such module, or no such name in it.
         ApplicationFailed: the module is there, and importing it raised.
+        GinkgoError: that is what importing it raised.
     """
     where = f"{said_by}: " if said_by else ""
     module_name, _, name = dotted.rpartition(".")
@@ -87,6 +88,10 @@ def _import(module_name: str, dotted: str, where: str) -> ModuleType:
         raise _import_failed(module_name, dotted, where, error) from error
     except SyntaxError as error:
         raise _syntax_error(where, error) from None
+    except GinkgoError as error:
+        if isinstance(error, UsageError):
+            raise _import_failed(module_name, dotted, where, error) from error
+        raise  # as it is: what a server needs that is not installed, for example
     except Exception as error:
         raise _import_failed(module_name, dotted, where, error) from error
     except SystemExit as error:

@@ -26,8 +26,8 @@ try:
     from uvicorn.server import ServerState
 except ImportError as error:
     raise ConfigError(
-        "ASGIServer needs uvicorn, which is not installed",
-        hint='Install it: pip install "ginkgo[asyncio]"',
+        "ASGIServer, and WSGIServer on asyncio, need uvicorn, which is not installed: "
+        'pip install "ginkgo[asyncio]"',
     ) from error
 
 error_logger = logging.getLogger("uvicorn.error")
