@@ -15,10 +15,13 @@ from importlib.metadata import PackageNotFoundError, version
 from benchmarks.harness import Options, Report
 from benchmarks.machine import core_note, cores, on_core
 
-NAMES = ("echo", "connrate", "idle", "wsgi", "spawn", "tree", "setting", "startup", "stop")
+NAMES = ("echo", "connrate", "idle", "wsgi", "asgi", "spawn", "tree", "setting", "startup", "stop")
 """In the order of a full run."""
 
-DISTRIBUTIONS = ("gevent", "greenlet", "asphalt", "twisted", "gunicorn")
+DISTRIBUTIONS = (
+    *("gevent", "greenlet", "uvloop", "uvicorn", "httptools"),
+    *("asphalt", "twisted", "gunicorn"),
+)
 
 
 def main(arguments: list[str]) -> int:

@@ -1,23 +1,19 @@
-"""Drives load.c, the load generator: compiles it at first use, runs it on the load's core."""
+"""Drives load.c, the load generator, on the load's core."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
+from benchmarks.compiler import program
 from benchmarks.harness import Figures, Unmeasured
 from benchmarks.machine import HERE, Running, cores, on_core
 
 SOURCE: Final = HERE / "load.c"
-BUILT: Final = HERE / ".build" / "load"
-
 SLACK: Final = 30.0
 """Seconds that a run may take beyond what it was asked for; load.c itself gives up after 15."""
 
@@ -43,28 +39,7 @@ class Load:
     def command(self, port: int) -> list[str]:
         """The command line of load.c for a server on that port."""
         numbers = (port, self.connections, self.size, self.warmup, self.seconds, 0)
-        return [str(program()), self.mode, *map(str, numbers)]
-
-
-def program() -> Path:
-    """The compiled load generator; compiles it if its source is newer.
-
-    Raises:
-        Unmeasured: there is no C compiler, or it refuses the source.
-    """
-    if BUILT.exists() and BUILT.stat().st_mtime >= SOURCE.stat().st_mtime:
-        return BUILT
-    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
-    if compiler is None:
-        raise Unmeasured("no C compiler (cc or gcc) is installed, and the load generator is in C")
-    BUILT.parent.mkdir(exist_ok=True)
-    fresh = BUILT.with_name(f"load.{os.getpid()}")
-    command = [compiler, "-O2", "-std=gnu11", "-Wall", "-o", str(fresh), str(SOURCE)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode != 0:
-        raise Unmeasured(f"{compiler} cannot compile load.c:\n{done.stderr.strip()}")
-    fresh.replace(BUILT)  # at once: another run may be about to start it
-    return BUILT
+        return [str(program(SOURCE)), self.mode, *map(str, numbers)]
 
 
 def measure(load: Load, server: Running) -> Figures:

@@ -44,8 +44,8 @@ COMMAND_LIMIT: Final = 60.0
 SCRIPT_LIMIT: Final = 300.0
 """Seconds that a script which measures something in its own process may take."""
 
-PORT: Final = re.compile(rb"^port (\d+)$|Listening at: http://127\.0\.0\.1:(\d+)")
-"""How a server tells its port: ours and the bare ones in the first way, gunicorn in the second."""
+PORT: Final = re.compile(rb"^port (\d+)$|(?:Listening at:|running on) http://127.0.0.1:(\d+)")
+"""How a server tells its port: ours and the bare ones, and then gunicorn and uvicorn."""
 
 
 @cache

@@ -21,7 +21,7 @@ from benchmarks.harness import (
     turns,
 )
 
-from benchmarks import load
+from benchmarks import compiler, load
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -134,11 +134,11 @@ def test_an_unknown_benchmark_is_refused_with_the_names_there_are(
 def test_without_a_compiler_the_load_generator_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(load, "BUILT", tmp_path / "load")
+    monkeypatch.setattr(compiler, "BUILT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     with pytest.raises(Unmeasured, match="no C compiler"):
-        load.program()
+        compiler.program(load.SOURCE)
 
 
 @pytest.mark.parametrize("name", ["echo", "setting"])
