@@ -33,7 +33,8 @@ class Context:
         start_timeout: seconds that a service may take from the call of its `do_start` until it is
             ready, unless its class or instance says otherwise.
         stop_timeout: seconds that a service's tasks and its `do_stop` may take, likewise.
-        backend: the name of the backend of a tree whose root does not choose one.
+        backend: the name of the backend of a tree whose root does not choose one; None for the one
+            that its services are written for.
         loop: what asyncio runs on: ``auto``, ``uvloop`` or ``asyncio``.
         load_backend: gives the backend with a name, for the calling thread; set by `ginkgo.async_`.
         serving: wraps `Service.serve_forever`, so that signals stop it; set by `ginkgo`.
@@ -43,7 +44,7 @@ class Context:
         self.root: Service | None = None
         self.start_timeout = 30.0
         self.stop_timeout = 10.0
-        self.backend = "gevent"
+        self.backend: str | None = None
         self.loop = "auto"
         self.load_backend: Callable[..., Backend] = _no_backend
         self.serving: Callable[[Service], AbstractContextManager[object]] = _unwrapped

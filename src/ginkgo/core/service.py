@@ -31,6 +31,7 @@ from .backend import Backend, Operation
 from .context import context
 from .errors import UsageError
 from .failure import Abandoned, Failure
+from .matching import natural_backend
 from .state import FAILED, READY, STARTING, STATES, STOPPED, State, notify
 from .tasks import refuse_spawn
 from .waiting import at_rest
@@ -62,7 +63,7 @@ class Service:
         stop_timeout: seconds for its tasks to end, and then for its `do_stop`; None for the
             process's `stop_timeout` (10).
         backend: the name of the backend of a tree whose root is this service; None for the
-            configured one.
+            configured one, or the one that its services are written for.
         only_on: the name of the backend that a server or client is written for, or None.
         failure: why the service failed, or None.
         reload_error: what its last `do_reload` raised, or None.
@@ -480,7 +481,9 @@ class Service:
         return backend
 
     def _load_backend(self, visiting: bool = False) -> Backend:
-        return context.load_backend(self.root.backend or context.backend, visiting)
+        root = self.root
+        name = root.backend or context.backend or natural_backend(root)
+        return context.load_backend(name, visiting)
 
     def _overrides(self, hook: str) -> bool:
         """Whether the class (or the instance) says something in `hook`: no call for nothing."""

@@ -25,14 +25,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ConfigError
-from ..core.matching import check_backend
+from ..core.matching import HOOKS, check_backend
 from .options import Options
 from .places import is_config_file
 
 if TYPE_CHECKING:
     from ..core.service import Service
-
-HOOKS = ("do_start", "do_stop", "do_reload")
 
 _ONLY_AST = 0x400  # compile() flag: give the tree only
 
@@ -88,21 +86,6 @@ def check(root: Service, choice: Choice) -> None:
         )
     for service in root.walk():
         check_backend(service, name)
-    if name == "asyncio":
-        return
-    for service in root.walk():
-        for hook in HOOKS:
-            if _is_coroutine_function(getattr(type(service), hook)):
-                raise ConfigError(
-                    f"{service.path}: {hook} is a coroutine function, and the tree runs on {name}",
-                    hint="Run it on asyncio: --backend asyncio, or backend = 'asyncio' in the "
-                    "config file or on the root's class.",
-                )
-
-
-def _is_coroutine_function(function: Any) -> bool:
-    code = getattr(function, "__code__", None)
-    return code is not None and bool(code.co_flags & 0x80)  # inspect.CO_COROUTINE
 
 
 # -- reading the source --------------------------------------------------------------------------
