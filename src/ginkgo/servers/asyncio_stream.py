@@ -135,9 +135,14 @@ def _nothing(data: Any) -> None:
 
 
 async def close(writer: asyncio.StreamWriter) -> None:
-    """Send what was written, and close."""
-    writer.close()
+    """Send what was written, and close; on TLS without waiting for the peer's goodbye."""
     try:
+        if writer.get_extra_info("ssl_object") is not None:
+            writer.transport.set_write_buffer_limits(1)  # with 0 it would wait for ever
+            await writer.drain()
+            writer.close()  # all is out: this says goodbye, and would wait for the peer's
+            writer.get_extra_info("socket").shutdown(socket.SHUT_RD)
+        writer.close()
         await writer.wait_closed()
     except OSError:
         pass  # the peer did not wait for it
