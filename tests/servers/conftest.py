@@ -12,6 +12,8 @@ import gevent
 import pytest
 import trustme
 from gevent import socket as gsocket
+from tests.dialects import World
+from tests.servers.kit import Kit
 
 from ginkgo.core.service import Service
 
@@ -78,6 +80,14 @@ def connect() -> Iterator[Callable[..., gsocket.socket]]:
     yield to
     for client in made:
         client.close()
+
+
+@pytest.fixture
+def kit(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kit]:
+    """The servers and clients of a backend; a test with it runs once on each."""
+    kit = Kit(world, monkeypatch)
+    yield kit
+    kit.close()
 
 
 @dataclass(frozen=True)

@@ -1,211 +1,191 @@
+"""Servers of connections: what they take in, where they listen, and what their handlers may do."""
+
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import resource
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import gevent
 import pytest
-from tests.servers.conftest import open_socket
+from tests.dialects import done
+from tests.servers.kit import LOCAL, Kit, Talk, echo
 
 from ginkgo.core.errors import ConfigError, Unavailable
 from ginkgo.core.service import Service
 from ginkgo.servers.addresses import Address, AddressError
-from ginkgo.servers.connection import Connection
-from ginkgo.servers.stream import StreamServer
 
-LOCAL = ("127.0.0.1", 0)
+BACKENDS = ["gevent", "asyncio", "threading"]
 
 
-def echo(connection: Any, address: Any) -> None:
-    while data := connection.recv(4096):
-        connection.sendall(data)
+async def test_each_connection_has_a_handler_of_its_own(kit: Kit):
+    async with kit.running(kit.stream_server()) as server:
+        clients = [kit.connected(server) for _ in range(20)]
+        for number, client in enumerate(clients):
+            assert await client.asks(b"%d" % number) == b"%d" % number
+        assert server.active == server.accepted == 20
+        for client in clients:
+            client.close()
+        await kit.until(lambda: server.active == 0)
+        assert server.handled == 20
 
 
-def asks(client: Any, question: bytes = b"hello") -> bytes:
-    """Send, and wait for as much."""
-    client.sendall(question)
-    answer = client.recv(4096)
-    assert isinstance(answer, bytes)
-    return answer
+async def test_the_handler_knows_its_peer(kit: Kit):
+    peers: list[Any] = []
+
+    async def handle(talk: Talk) -> None:
+        peers.append(talk.peer)
+
+    async with kit.running(kit.stream_server(handle)) as server:
+        client = kit.connected(server)
+        assert await client.hears() == b""
+        assert peers == [client.socket.getsockname()]
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Let others run until something holds that has no event of its own."""
-    with gevent.Timeout(seconds, AssertionError("it never came true")):
-        while not condition():
-            gevent.sleep(0.001)
+async def test_a_subclass_has_its_handler_as_a_method(kit: Kit):
+    handle = kit.talking(echo)
+    Echo = type("Echo", (kit.StreamServer,), {"handle": lambda self, *args: handle(*args)})
+    async with kit.running(Echo(LOCAL)) as server:
+        assert await kit.connected(server).asks() == b"hello"
 
 
-def test_each_connection_has_a_handler_of_its_own(run: Any, connect: Any):
-    server = run(StreamServer(LOCAL, echo))
-    clients = [connect(server) for _ in range(20)]
-    for number, client in enumerate(clients):
-        assert asks(client, b"%d" % number) == b"%d" % number
-    assert server.active == server.accepted == 20
-    for client in clients:
-        client.close()
-    until(lambda: server.active == 0)
-    assert server.handled == 20
-
-
-def test_the_handler_gets_the_socket_and_the_peer(run: Any, connect: Any):
-    got: list[Any] = []
-    server = run(StreamServer(LOCAL, lambda *args: got.append(args)))
-    client = connect(server)
-    client.recv(1)
-    [(connection, address)] = got
-    assert isinstance(connection, Connection)
-    assert address == client.getsockname()
-
-
-def test_a_subclass_has_its_handler_as_a_method(run: Any, connect: Any):
-    class Echo(StreamServer):
-        def handle(self, connection: Any, address: Any) -> None:
-            echo(connection, address)
-
-    assert asks(connect(run(Echo(LOCAL)))) == b"hello"
-
-
-def test_a_server_without_a_handler_is_refused():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_server_that_cannot_serve_is_refused(backend: str):
+    StreamServer = importlib.import_module(f"ginkgo.async_.{backend}").StreamServer
     with pytest.raises(ConfigError, match=r"StreamServer at \*:7000 has no handler"):
         StreamServer(":7000")
-
-
-def test_a_server_that_may_take_nothing_in_is_refused():
     with pytest.raises(ConfigError, match="may take nothing in"):
-        StreamServer(":7000", echo, max_connections=0)
-
-
-def test_a_server_at_no_address_is_refused():
+        StreamServer(":7000", print, max_connections=0)
     with pytest.raises(AddressError, match="has no port"):
-        StreamServer("localhost", echo)
+        StreamServer("localhost", print)
 
 
-def test_the_connection_is_closed_when_the_handler_returns(run: Any, connect: Any):
-    client = connect(run(StreamServer(LOCAL, lambda connection, _: connection.sendall(b"bye"))))
-    assert client.makefile("rb").read() == b"bye"
+async def test_the_connection_is_closed_when_the_handler_returns(kit: Kit):
+    async def handle(talk: Talk) -> None:
+        await talk.write(b"bye")
+
+    async with kit.running(kit.stream_server(handle)) as server:
+        assert await kit.connected(server).hears_all() == b"bye"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:0", ":0", 0, ("localhost", 0)])
-def test_it_listens_at_every_form_of_address(run: Any, connect: Any, address: Any):
-    assert asks(connect(run(StreamServer(address, echo)))) == b"hello"
+async def test_it_listens_at_every_form_of_address(kit: Kit, address: Any):
+    async with kit.running(kit.stream_server(address=address)) as server:
+        assert await kit.connected(server).asks() == b"hello"
 
 
-def test_on_every_interface_an_ipv4_client_has_its_ipv4_address(run: Any):
-    got: list[Any] = []
-    server = run(StreamServer(":0", lambda _, address: got.append(address)))
-    with open_socket(("127.0.0.1", server.port)) as client:
-        client.recv(1)
-        assert got == [client.getsockname()]
-    with open_socket(("::1", server.port)) as client:
-        client.recv(1)
-        assert got[1][:2] == client.getsockname()[:2]
+async def test_on_every_interface_an_ipv4_client_has_its_ipv4_address(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+):
+    async def handle(talk: Talk) -> None:
+        raise ValueError("tells who")
+
+    async with kit.running(kit.stream_server(handle, ":0")) as server:
+        for host in ("127.0.0.1", "::1"):
+            client = kit.connected_to((host, server.port))
+            assert await client.hears() == b""
+            name = str(Address.of(client.socket.getsockname()))
+            assert f"the handler of {name} failed" in caplog.text
 
 
-def test_it_listens_on_a_unix_socket(run: Any, connect: Any, tmp_path: Path):
+async def test_it_listens_on_a_unix_socket_and_removes_it(kit: Kit, tmp_path: Path):
     path = tmp_path / "a.sock"
-    server = run(StreamServer(f"unix:{path}", echo))
-    assert asks(connect(server)) == b"hello"
-    assert server.port is None
-    server.stop()
+    async with kit.running(kit.stream_server(address=f"unix:{path}")) as server:
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert await kit.connected(server).asks() == b"hello"
+        assert server.port is None
     assert not path.exists()
 
 
-def test_a_socket_that_listens_already_can_be_given(run: Any, connect: Any):
+async def test_a_socket_that_listens_already_can_be_given(kit: Kit):
     with socket.create_server(LOCAL) as given:
-        server = StreamServer(given, echo)
+        server = kit.stream_server(address=given)
         for _ in range(2):
-            run(server)
-            assert asks(connect(server)) == b"hello"
-            server.stop()
+            async with kit.running(server):
+                assert await kit.connected(server).asks() == b"hello"
 
 
-def test_a_stop_leaves_those_who_wait_at_a_given_socket_to_whoever_has_given_it(run: Any):
+async def test_a_given_socket_keeps_its_queue_for_whoever_has_given_it(kit: Kit):
+    busy = kit.world.gate()
+
+    async def handle(talk: Talk) -> None:
+        busy.open()
+        await echo(talk)
+
     with socket.create_server(LOCAL) as given:
-        server = StreamServer(given, echo)
-        run(server)
-        with socket.create_connection(given.getsockname()) as client:
-            client.sendall(b"hello")
-            server.stop()
-            assert server.accepted == 0
+        async with kit.running(kit.stream_server(handle, given, max_connections=1)) as server:
+            first = kit.connected_to(given.getsockname())
+            await busy.passed()
+            waiting = kit.connected_to(given.getsockname())
+            await waiting.says(b"hello")
+            await done(server.stop())
+            assert await first.hears() == b""
+            assert server.accepted == 1
             accepted, _ = given.accept()
-            assert accepted.recv(10) == b"hello"
-            accepted.close()
+            with accepted:
+                assert accepted.recv(10) == b"hello"
 
 
-def test_an_answer_in_two_pieces_does_not_wait_for_an_acknowledgement(run: Any, connect: Any):
-    def in_pieces(connection: Any, address: Any) -> None:
-        while connection.recv(100):
-            connection.sendall(b"head")
-            connection.sendall(b"body")
+async def test_an_answer_in_two_pieces_does_not_wait_for_an_acknowledgement(kit: Kit):
+    options: list[int] = []
 
-    client = connect(run(StreamServer(LOCAL, in_pieces)))
-    times = []
-    for _ in range(10):
-        began = time.monotonic()
-        client.sendall(b"x")
-        answer = b""
-        while answer != b"headbody":
-            answer += client.recv(8)
-        times.append(time.monotonic() - began)
-    assert min(times[1:]) < 0.03  # a delayed acknowledgement takes 0.04
+    async def handle(talk: Talk) -> None:
+        options.append(talk.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    async with kit.running(kit.stream_server(handle)) as server:
+        await kit.connected(server).hears()
+    assert options != [0]
 
 
 # -- binding -------------------------------------------------------------------------------------
 
 
 @pytest.mark.fault("O8")
-def test_it_listens_when_start_returns(connect: Any):
-    server = StreamServer(LOCAL, echo)
+async def test_it_listens_when_start_returns(kit: Kit):
+    server = kit.stream_server()
     assert server.port is None
-    server.start()
-    with socket.create_connection(("127.0.0.1", server.port)):
-        pass
-    server.stop()
+    assert server.address == Address("127.0.0.1", 0)
+    async with kit.running(server):
+        assert server.address == Address("127.0.0.1", server.port)
+        kit.connected(server)
 
 
 @pytest.mark.fault(1)
 @pytest.mark.fault("O8")
-def test_a_port_in_use_fails_the_start_of_the_tree_and_names_the_service():
-    class App(Service):
-        def __init__(self, address: Any) -> None:
-            self.first = self.add_service(StreamServer(LOCAL, echo))
-            self.second = self.add_service(StreamServer(address, echo))
-
+async def test_a_port_in_use_fails_the_start_of_the_tree_and_names_the_service(kit: Kit):
+    app = Service()
     with socket.create_server(LOCAL) as taken:
-        app = App(taken.getsockname())
-        app.second.name = "web"
-        with pytest.raises(Unavailable, match=r"App/web cannot listen on 127.0.0.1:.*this very"):
-            app.start()
+        first = app.add_service(kit.stream_server())
+        second = app.add_service(kit.stream_server(address=taken.getsockname()))
+        second.name = "web"
+        with pytest.raises(
+            Unavailable, match=r"Service/web cannot listen on 127.0.0.1:.*this very"
+        ):
+            await done(app.start())
     assert app.state == "failed"
-    assert app.first.state == "stopped"
-    assert app.second.failure is not None and app.second.failure.phase == "start"
+    assert first.state == "stopped"
+    assert second.failure is not None and second.failure.phase == "start"
 
 
-def test_it_can_be_bound_before_it_starts_and_lets_clients_wait(run: Any):
-    server = StreamServer(LOCAL, echo)
+async def test_it_can_be_bound_before_it_starts_and_lets_clients_wait(kit: Kit):
+    server = kit.stream_server()
     server.bind()
     port = server.port
-    with socket.create_connection(("127.0.0.1", port)) as client:
-        client.sendall(b"early")
-        server.bind()
-        run(server)
+    client = kit.connected(server)
+    await client.says(b"early")
+    server.bind()
+    async with kit.running(server):
         assert server.port == port
-        gevent.socket.wait_read(client.fileno(), timeout=5)
-        assert client.recv(10) == b"early"
+        assert await client.hears() == b"early"
 
 
-def test_a_bind_can_be_undone(tmp_path: Path):
+def test_a_bind_can_be_undone(kit: Kit, tmp_path: Path):
     path = tmp_path / "a.sock"
-    server = StreamServer(f"unix:{path}", echo)
+    server = kit.stream_server(address=f"unix:{path}")
     server.bind()
     assert path.exists()
     server.unbind()
@@ -213,32 +193,34 @@ def test_a_bind_can_be_undone(tmp_path: Path):
     assert not path.exists()
 
 
-def test_the_port_is_free_after_the_stop(run: Any):
-    server = run(StreamServer(LOCAL, echo))
-    port = server.port
-    server.stop()
-    assert server.port is None
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", port))
-
-
-def test_it_can_be_started_again(run: Any, connect: Any):
-    server = StreamServer(LOCAL, echo)
+async def test_the_port_is_free_after_the_stop_and_it_can_be_started_again(kit: Kit):
+    server = kit.stream_server()
     for _ in range(3):
-        run(server)
-        assert asks(connect(server)) == b"hello"
-        server.stop()
+        async with kit.running(server):
+            port = server.port
+            assert await kit.connected(server).asks() == b"hello"
+        assert server.port is None
+        with socket.create_server(("127.0.0.1", port)):
+            pass
     assert server.accepted == 3
 
 
 @pytest.mark.fault("O9")
-def test_stopping_one_server_leaves_the_other_alone(run: Any, connect: Any):
-    one, other = run(StreamServer(LOCAL, echo)), run(StreamServer(LOCAL, echo))
-    client = connect(other)
-    assert asks(client) == b"hello"
-    one.stop()
-    assert asks(client) == b"hello"
-    assert asks(connect(other)) == b"hello"
+async def test_stopping_one_server_leaves_the_other_alone(kit: Kit):
+    async with kit.running(kit.stream_server()) as one, kit.running(kit.stream_server()) as other:
+        client = kit.connected(other)
+        assert await client.asks() == b"hello"
+        await done(one.stop())
+        assert await client.asks() == b"hello"
+        assert await kit.connected(other).asks() == b"hello"
+
+
+async def test_a_server_of_another_backend_is_refused(kit: Kit):
+    other = "gevent" if kit.backend != "gevent" else "threading"
+    root = Service()
+    root.add_service(importlib.import_module(f"ginkgo.async_.{other}").StreamServer(LOCAL, print))
+    with pytest.raises(ConfigError, match=f"for {other}, and its tree runs on {kit.backend}"):
+        await done(root.start())
 
 
 # -- handlers that fail --------------------------------------------------------------------------
@@ -248,206 +230,145 @@ class Unlucky(Exception):
     pass
 
 
-def test_a_handler_that_raises_is_told_with_its_peer_and_harms_nobody(
-    run: Any, connect: Any, caplog: pytest.LogCaptureFixture
+async def test_a_handler_that_raises_is_told_with_its_peer_and_harms_nobody(
+    kit: Kit, caplog: pytest.LogCaptureFixture
 ):
-    def handler(connection: Any, address: Any) -> None:
-        if connection.recv(100) == b"fail":
+    async def handle(talk: Talk) -> None:
+        if await talk.read() == b"fail":
             raise Unlucky("no luck")
-        connection.sendall(b"ok")
+        await talk.write(b"ok")
 
-    server = run(StreamServer(LOCAL, handler))
-    good, bad = connect(server), connect(server)
-    bad.sendall(b"fail")
-    assert bad.recv(10) == b""
-    assert asks(good, b"go") == b"ok"
+    async with kit.running(kit.stream_server(handle)) as server:
+        good, bad = kit.connected(server), kit.connected(server)
+        assert await bad.asks(b"fail") == b""
+        assert await good.asks(b"go") == b"ok"
+        host, port = bad.socket.getsockname()
+        await kit.until(lambda: server.active == 0)
+        assert (server.failed, server.handled, server.lost) == (1, 1, 0)
+        assert server.ready
     [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    host, port = bad.getsockname()
     assert record.getMessage() == (
         f"StreamServer: the handler of {host}:{port} failed: Unlucky: no luck"
     )
     assert record.exc_info is not None and record.exc_info[2] is not None
-    assert record.exc_info[2].tb_frame.f_code.co_name == "handler"
-    until(lambda: server.active == 0)
-    assert (server.failed, server.handled, server.lost) == (1, 1, 0)
-    assert server.ready
-
-
-def test_a_handler_that_raises_with_a_file_open_closes_its_connection(run: Any, connect: Any):
-    def handler(connection: Any, address: Any) -> None:
-        file = connection.makefile("rb")
-        raise Unlucky(file)
-
-    assert connect(run(StreamServer(LOCAL, handler))).recv(10) == b""
 
 
 @pytest.mark.fault(50)
-def test_a_client_that_goes_away_is_no_failure(
-    run: Any, connect: Any, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("how", ["reads", "writes"])
+async def test_a_client_that_goes_away_is_no_failure(
+    kit: Kit, caplog: pytest.LogCaptureFixture, how: str
 ):
-    def talk(connection: Any, address: Any) -> None:
-        while True:
-            connection.sendall(b"Hello World\n")
-            gevent.sleep(0)
+    async def handle(talk: Talk) -> None:
+        await talk.write(b"Hello World\n")
+        while how == "writes" or await talk.read():
+            await talk.write(b"Hello World\n")
 
-    server = run(StreamServer(LOCAL, talk))
-    client = connect(server)
-    client.recv(10)
-    client.close()
-    until(lambda: server.active == 0)
-    assert (server.lost, server.failed) == (1, 0)
+    async with kit.running(kit.stream_server(handle)) as server:
+        client = kit.connected(server)
+        await client.hears()
+        client.resets()
+        await kit.until(lambda: server.active == 0)
+        assert (server.lost, server.failed) == (1, 0)
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
-def test_an_error_of_another_socket_is_a_failure(run: Any, connect: Any):
-    def handler(connection: Any, address: Any) -> None:
-        open_socket(("127.0.0.1", 1))
+async def test_an_error_of_another_socket_is_a_failure(kit: Kit):
+    async def handle(talk: Talk) -> None:
+        with socket.socket() as other:
+            other.connect(("127.0.0.1", 1))
 
-    server = run(StreamServer(LOCAL, handler))
-    connect(server).recv(1)
-    until(lambda: server.active == 0)
-    assert (server.failed, server.lost) == (1, 0)
-
-
-def test_a_handler_that_reads_on_after_the_end_is_ended(run: Any, connect: Any):
-    def careless(connection: Any, address: Any) -> None:
-        lines = connection.makefile()
-        while True:
-            lines.readline().strip()
-
-    server = run(StreamServer(LOCAL, careless))
-    connect(server).close()
-    until(lambda: server.accepted and server.active == 0)
-    assert server.lost == 1
+    async with kit.running(kit.stream_server(handle)) as server:
+        await kit.connected(server).hears()
+        await kit.until(lambda: server.active == 0)
+        assert (server.failed, server.lost) == (1, 0)
 
 
 @pytest.mark.fault(30)
-def test_exit_in_a_handler_stops_the_tree_in_order(run: Any, connect: Any):
-    def handler(connection: Any, address: Any) -> None:
-        sys.exit(3)
-
-    server = run(StreamServer(LOCAL, handler))
-    gevent.spawn(connect, server)
-    with pytest.raises(SystemExit) as raised:
-        server.serve_forever()
-    assert raised.value.code == 3
-    assert server.state == "stopped"
-
-
-def test_a_handler_may_stop_its_own_tree(run: Any, connect: Any):
-    def handler(connection: Any, address: Any) -> None:
-        app.stop()
-        connection.sendall(b"stopped")
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+async def test_exit_in_a_handler_stops_the_tree_in_order(kit: Kit, error: BaseException):
+    async def handle(talk: Talk) -> None:
+        raise error
 
     app = Service()
-    server = app.add_service(StreamServer(LOCAL, handler, drain_timeout=60))
-    run(app)
-    client = connect(server)
-    assert client.makefile("rb").read() == b"stopped"
-    assert app.state == "stopped"
+    server = app.add_service(kit.stream_server(handle))
+    forever = kit.world.ask(app.serve_forever)
+    await done(app.wait("ready"))
+    await kit.connected(server).hears()
+    with pytest.raises(type(error)) as raised:
+        await forever.result()
+    assert raised.value.args == error.args
+    assert app.state == server.state == "stopped"
+
+
+async def test_a_handler_may_stop_its_own_tree(kit: Kit):
+    async def handle(talk: Talk) -> None:
+        await done(app.stop())
+        await talk.write(b"stopped")
+
+    app = Service()
+    server = app.add_service(kit.stream_server(handle, drain_timeout=60))
+    await done(app.start())
+    assert await kit.connected(server).hears_all() == b"stopped"
+    await done(app.wait("stopped"))
     assert server.cut == 0
 
 
 # -- limits --------------------------------------------------------------------------------------
 
 
-def test_no_more_connections_are_taken_in_than_allowed(run: Any, connect: Any):
-    server = run(StreamServer(LOCAL, echo, max_connections=2))
-    first, second, third = connect(server), connect(server), connect(server)
-    assert asks(first) == asks(second) == b"hello"
-    third.sendall(b"hello")
-    gevent.sleep(0.02)
-    assert server.active == server.accepted == 2
-    first.close()
-    assert third.recv(10) == b"hello"
-
-
-@pytest.fixture
-def sockets() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-def few_descriptors() -> Iterator[Callable[[int], None]]:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-
-    def leave(count: int) -> None:
-        used = {int(name) for name in os.listdir("/proc/self/fd")}
-        free = [fd for fd in range(len(used) + count + 1) if fd not in used]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (free[count], before[1]))
-
-    yield leave
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+async def test_no_more_connections_are_taken_in_than_allowed(kit: Kit):
+    async with kit.running(kit.stream_server(max_connections=2)) as server:
+        first, second, third = (kit.connected(server) for _ in range(3))
+        assert await first.asks() == await second.asks() == b"hello"
+        await third.says(b"hello")
+        await kit.world.sleep(0.02)
+        assert server.active == server.accepted == 2
+        first.close()
+        assert await third.hears() == b"hello"
 
 
 @pytest.mark.fault(42)
-def test_without_descriptors_it_waits_warns_once_and_recovers(
-    run: Any,
-    connect: Any,
-    few_descriptors: Any,
-    sockets: ExitStack,
-    caplog: pytest.LogCaptureFixture,
+async def test_without_descriptors_it_waits_warns_once_and_recovers(
+    kit: Kit, caplog: pytest.LogCaptureFixture
 ):
-    server = run(StreamServer(LOCAL, echo))
-    clients = [connect(server) for _ in range(60)]
-    until(lambda: server.active == 60)
-    queued = [sockets.enter_context(socket.socket()) for _ in range(20)]
-    few_descriptors(2)
-    for client in queued:
-        client.setblocking(False)
-        client.connect_ex(("127.0.0.1", server.port))
-    until(lambda: caplog.records)
-    began, used = time.monotonic(), time.process_time()
-    gevent.sleep(1.2)
-    assert (time.process_time() - used) / (time.monotonic() - began) < 0.05
-    assert 60 <= server.active < 70
+    kit.sets("BREATHER", 0.05)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with kit.running(kit.stream_server()) as server:
+        queued = [socket.socket() for _ in range(20)]
+        for client in queued:
+            client.setblocking(False)
+        lowest = os.dup(0)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            for client in queued:
+                client.connect_ex(("127.0.0.1", server.port))
+            await kit.until(lambda: caplog.records)
+            began, used = time.monotonic(), time.process_time()
+            await kit.world.sleep(0.5)
+            assert (time.process_time() - used) / (time.monotonic() - began) < 0.05
+            assert server.active == 0
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await kit.until(lambda: server.accepted == 20)
+        assert server.ready
+        for client in queued:
+            client.close()
     [record] = caplog.records
     assert "StreamServer: cannot take in what waits at 127.0.0.1:" in record.getMessage()
     assert "Too many open files" in record.getMessage()
-    for client in clients:
-        client.close()
-    until(lambda: server.accepted == 80)
-    assert server.ready
 
 
-def test_a_listening_socket_that_somebody_closes_fails_the_service(
-    run: Any, caplog: pytest.LogCaptureFixture
-):
-    server = run(StreamServer(LOCAL, echo))
-    listener = server._listener
-    with socket.create_connection(("127.0.0.1", server.port)):
-        stolen = os.dup(listener.socket.fileno())
-        with open(os.devnull) as null:
-            os.dup2(null.fileno(), listener.socket.fileno())
-        server._readable()
-        server.wait("failed", 5)
-        os.close(stolen)
-    assert server.state == "failed"
-    assert isinstance(server.failure.error, OSError)
+@pytest.mark.fault(39)
+async def test_hundreds_of_connections_leave_nothing(kit: Kit):
+    async def many() -> None:
+        for _ in range(25):
+            with kit.connected(server) as client:
+                assert await client.asks(b"x") == b"x"
 
-
-def test_a_thousand_connections_leave_nothing(run: Any):
-    server = run(StreamServer(LOCAL, echo))
-
-    def one() -> None:
-        with open_socket(("127.0.0.1", server.port)) as client:
-            client.sendall(b"x")
-            assert client.recv(1) == b"x"
-
-    def many() -> None:
-        for _ in range(50):
-            one()
-
-    before = len(os.listdir("/proc/self/fd"))
-    gevent.joinall([gevent.spawn(many) for _ in range(20)], raise_error=True)
-    until(lambda: server.active == 0)
-    assert server.handled == 1000
-    assert len(os.listdir("/proc/self/fd")) == before
-
-
-def test_the_address_is_known_before_and_after(run: Any):
-    server = StreamServer(("127.0.0.1", 0), echo)
-    assert server.address == Address("127.0.0.1", 0)
-    run(server)
-    assert server.address == Address("127.0.0.1", server.port)
+    async with kit.running(kit.stream_server()) as server:
+        askers = [kit.world.ask(many) for _ in range(20)]
+        for asker in askers:
+            await asker.result()
+        await kit.until(lambda: server.active == 0)
+        assert server.handled == 500

@@ -2,178 +2,173 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import re
-import socket
-import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import gevent
 import pytest
-from gevent.event import Event
-from tests.servers.conftest import open_socket
+from tests.dialects import done
+from tests.servers.kit import LOCAL, Kit, Talk, echo
 
 from ginkgo.core.errors import GinkgoError
 from ginkgo.core.service import Service
-from ginkgo.servers.server import FIRST_WORD
-from ginkgo.servers.stream import StreamServer
-
-LOCAL = ("127.0.0.1", 0)
-
-
-@pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give newcomers so much time for their first word that nobody else may have waited for it."""
-    monkeypatch.setattr("ginkgo.servers.server.FIRST_WORD", 20.0)
-
-
-def echo(connection: Any, address: Any) -> None:
-    while data := connection.recv(4096):
-        connection.sendall(data)
-
-
-class Timed:
-    """How long the body took."""
-
-    seconds = 0.0
-
-    def __enter__(self) -> Timed:
-        self.began = time.monotonic()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds = time.monotonic() - self.began
+from ginkgo.servers.listening import FIRST_WORD
 
 
 @pytest.mark.fault(76)
-def test_idle_connections_are_closed_at_once(run: Any, connect: Any, patience: None):
-    server = run(StreamServer(LOCAL, echo, drain_timeout=30))
-    clients = [connect(server) for _ in range(10)]
-    for client in clients:
-        client.sendall(b"x")
-        assert client.recv(1) == b"x"
-    with Timed() as stop:
-        server.stop()
-    assert stop.seconds < 3
-    assert [client.recv(1) for client in clients] == [b""] * 10
-    assert (server.cut, server.handled, server.active) == (0, 10, 0)
+async def test_idle_connections_are_closed_at_once(kit: Kit):
+    async with kit.running(kit.stream_server(drain_timeout=30)) as server:
+        clients = [kit.connected(server) for _ in range(10)]
+        for client in clients:
+            assert await client.asks(b"x") == b"x"
+        with kit.takes_at_most(3):
+            await done(server.stop())
+        assert [await client.hears() for client in clients] == [b""] * 10
+        assert (server.cut, server.handled, server.active) == (0, 10, 0)
 
 
-def test_connections_that_never_said_a_word_are_closed_soon(run: Any, connect: Any):
-    server = run(StreamServer(LOCAL, echo, drain_timeout=30))
-    client = connect(server)
-    with Timed() as stop:
-        server.stop()
-    assert FIRST_WORD <= stop.seconds < 3
-    assert client.recv(1) == b""
-    assert server.cut == 0
+async def test_connections_that_never_said_a_word_are_closed_soon(kit: Kit):
+    async with kit.running(kit.stream_server(drain_timeout=30)) as server:
+        client = kit.connected(server)
+        with kit.takes_at_most(3) as stop:
+            await done(server.stop())
+        assert stop.seconds >= FIRST_WORD * 0.9
+        assert await client.hears() == b""
+        assert server.cut == 0
 
 
-def test_a_stop_without_connections_takes_no_time(run: Any, patience: None):
-    server = run(StreamServer(LOCAL, echo, drain_timeout=30))
-    with Timed() as stop:
-        server.stop()
-    assert stop.seconds < 3
+async def test_a_stop_without_connections_takes_no_time(kit: Kit):
+    kit.sets("FIRST_WORD", 20.0)
+    async with kit.running(kit.stream_server(drain_timeout=30)) as server:
+        with kit.takes_at_most(3):
+            await done(server.stop())
 
 
-def test_an_idle_handler_can_still_say_goodbye(run: Any, connect: Any):
-    def polite(connection: Any, address: Any) -> None:
-        echo(connection, address)
-        connection.sendall(b"goodbye")
+async def test_an_idle_handler_can_still_say_goodbye(kit: Kit):
+    async def polite(talk: Talk) -> None:
+        await echo(talk)
+        await talk.write(b"goodbye")
 
-    server = run(StreamServer(LOCAL, polite))
-    client = connect(server)
-    client.sendall(b"x")
-    assert client.recv(1) == b"x"
-    server.stop()
-    assert client.makefile("rb").read() == b"goodbye"
+    async with kit.running(kit.stream_server(polite)) as server:
+        client = kit.connected(server)
+        assert await client.asks(b"x") == b"x"
+        await done(server.stop())
+        assert await client.hears_all() == b"goodbye"
 
 
 @pytest.mark.fault(77)
-def test_200_requests_under_way_are_all_answered(run: Any, connect: Any):
-    gate = Event()
+async def test_200_requests_under_way_are_all_answered(kit: Kit):
+    gate = kit.world.gate()
+    asked: list[bytes] = []
 
-    def slow(connection: Any, address: Any) -> None:
-        while question := connection.recv(100):
-            gate.wait()
-            connection.sendall(b"answer to " + question)
+    async def slow(talk: Talk) -> None:
+        while question := await talk.read(100):
+            asked.append(question)
+            await gate.passed()
+            await talk.write(b"answer to " + question)
 
-    server = run(StreamServer(LOCAL, slow))
-    clients = [connect(server) for _ in range(200)]
-    for number, client in enumerate(clients):
-        client.sendall(b"%d" % number)
-    while server.active < 200 or any(not h.socket.reads for h in server._handlers):
-        gevent.sleep(0)
-    stopping = gevent.spawn(server.stop)
-    gevent.sleep(0.15)
-    assert not stopping.ready() and server.draining
-    gate.set()
-    answers = [client.makefile("rb").read() for client in clients]
-    assert answers == [b"answer to %d" % number for number in range(200)]
-    stopping.get()
-    assert (server.cut, server.handled) == (0, 200)
-
-
-@pytest.mark.fault(78)
-@pytest.mark.parametrize("max_connections", [None, 7])
-def test_60_clients_in_the_queue_are_all_answered(run: Any, max_connections: int | None):
-    server = run(StreamServer(LOCAL, echo, max_connections=max_connections))
-    with ExitStack() as stack:
-        clients = []
-        for number in range(60):  # nobody takes them in: the loop has no turn
-            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-            client.sendall(b"%d" % number)
-            clients.append(client)
-        assert server.accepted == 0
-        server.stop()
-        answers = [client.makefile("rb").read() for client in clients]
-    assert answers == [b"%d" % number for number in range(60)]
-    assert (server.accepted, server.cut) == (60, 0)
+    async with kit.running(kit.stream_server(slow)) as server:
+        clients = [kit.connected(server) for _ in range(200)]
+        for number, client in enumerate(clients):
+            await client.says(b"%d" % number)
+        await kit.until(lambda: len(asked) == 200)
+        stopping = kit.world.ask(server.stop)
+        await kit.until(lambda: server.draining)
+        await kit.world.sleep(FIRST_WORD * 1.5)
+        assert not stopping.ended
+        gate.open()
+        answers = [await client.hears_all() for client in clients]
+        assert answers == [b"answer to %d" % number for number in range(200)]
+        await stopping.result()
+        assert (server.cut, server.handled) == (0, 200)
 
 
 @pytest.mark.fault(78)
-def test_a_newcomers_first_request_is_answered_even_if_it_arrives_during_the_stop(
-    run: Any, connect: Any
-):
-    server = run(StreamServer(LOCAL, echo))
-    client = connect(server)
-    stopping = gevent.spawn(server.stop)
-    while not server.draining:
-        gevent.sleep(0)
-    client.sendall(b"just in time")
-    assert client.recv(100) == b"just in time"
-    stopping.get()
+@pytest.mark.parametrize("max_connections", [1, 7])
+async def test_60_clients_in_the_queue_are_all_answered(kit: Kit, max_connections: int):
+    gate = kit.world.gate()
+
+    async def slow(talk: Talk) -> None:
+        await gate.passed()
+        await echo(talk)
+
+    async with kit.running(kit.stream_server(slow, max_connections=max_connections)) as server:
+        clients = [kit.connected(server) for _ in range(60)]
+        for number, client in enumerate(clients):
+            await client.says(b"%d" % number)
+        await kit.until(lambda: server.active == max_connections)
+        assert server.accepted == max_connections
+        stopping = kit.world.ask(server.stop)
+        await kit.until(lambda: server.draining)
+        gate.open()
+        answers = [await client.hears_all() for client in clients]
+        await stopping.result()
+        assert answers == [b"%d" % number for number in range(60)]
+        assert (server.accepted, server.cut) == (60, 0)
 
 
-def test_nobody_new_is_let_in_while_it_drains(run: Any, connect: Any, tmp_path: Path):
-    gate = Event()
-    server = run(StreamServer(f"unix:{tmp_path / 'a'}", lambda *_: gate.wait()))
-    address = server.address.path
-    connect(server)
-    gevent.sleep(0.01)
-    stopping = gevent.spawn(server.stop)
-    gevent.sleep(0.01)
-    with pytest.raises(FileNotFoundError):
-        open_socket(address)
-    gate.set()
-    stopping.get()
+@pytest.mark.fault(78)
+async def test_60_clients_that_came_just_before_the_stop_are_all_answered(kit: Kit):
+    async with kit.running(kit.stream_server()) as server:
+        clients = [kit.connected(server) for _ in range(60)]
+        for number, client in enumerate(clients):
+            client.socket.send(b"%d" % number)  # without a turn for the server
+        await done(server.stop())
+        answers = [await client.hears_all() for client in clients]
+        assert answers == [b"%d" % number for number in range(60)]
+        assert (server.accepted, server.cut) == (60, 0)
+
+
+@pytest.mark.fault(78)
+async def test_a_newcomers_first_request_is_answered_even_if_it_arrives_during_the_stop(kit: Kit):
+    kit.sets("FIRST_WORD", 5.0)
+    async with kit.running(kit.stream_server()) as server:
+        client = kit.connected(server)
+        stopping = kit.world.ask(server.stop)
+        await kit.until(lambda: server.draining)
+        assert await client.asks(b"just in time") == b"just in time"
+        client.close()
+        await stopping.result()
+
+
+async def test_nobody_new_is_let_in_while_it_drains(kit: Kit, tmp_path: Path):
+    gate = kit.world.gate()
+
+    async def slow(talk: Talk) -> None:
+        await gate.passed()
+
+    address = f"unix:{tmp_path / 'a'}"
+    async with kit.running(kit.stream_server(slow, address)) as server:
+        path = server.address.path
+        kit.connected(server)
+        await kit.until(lambda: server.active == 1)
+        stopping = kit.world.ask(server.stop)
+        await kit.until(lambda: server.draining and not Path(path).exists())
+        with pytest.raises(FileNotFoundError):
+            kit.connected_to(path)
+        gate.open()
+        await stopping.result()
 
 
 @pytest.mark.fault(76)
-def test_what_does_not_finish_in_time_is_cut_counted_and_told(
-    run: Any, connect: Any, caplog: pytest.LogCaptureFixture
+async def test_what_does_not_finish_in_time_is_cut_counted_and_told(
+    kit: Kit, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.INFO)
-    server = run(StreamServer(LOCAL, lambda *_: Event().wait(), drain_timeout=0.2))
-    clients = [connect(server) for _ in range(3)]
-    gevent.sleep(0.01)
-    with Timed() as stop:
-        server.stop()
-    assert 0.2 <= stop.seconds < 3
-    assert server.cut == 3
-    assert [client.recv(1) for client in clients] == [b""] * 3
+
+    async def hang(talk: Talk) -> None:
+        await kit.world.gate().passed()
+
+    async with kit.running(kit.stream_server(hang, drain_timeout=0.2)) as server:
+        clients = [kit.connected(server) for _ in range(3)]
+        await kit.until(lambda: server.active == 3)
+        with kit.takes_at_most(3) as stop:
+            await done(server.stop())
+        assert stop.seconds >= 0.2 * 0.9
+        assert server.cut == 3
+        assert [await client.hears() for client in clients] == [b""] * 3
     told = [re.sub(r"after [0-9.]+ s", "after TIME", m) for m in caplog.messages]
     assert "StreamServer: 3 still at work, and has up to 0.2 s to finish" in told
     assert "StreamServer: cut 3 connections after TIME" in told
@@ -181,158 +176,159 @@ def test_what_does_not_finish_in_time_is_cut_counted_and_told(
 
 
 @pytest.mark.fault(76)
-def test_a_client_that_does_not_read_is_cut(run: Any, connect: Any):
-    def big(connection: Any, address: Any) -> None:
-        connection.recv(1)
-        connection.sendall(b"x" * 50_000_000)
+@pytest.mark.parametrize("reads", [False, True])
+async def test_a_client_that_hardly_reads_is_cut(kit: Kit, reads: bool):
+    async def big(talk: Talk) -> None:
+        await talk.read(1)
+        for _ in range(500):
+            await talk.write(b"x" * 100_000)
 
-    server = run(StreamServer(LOCAL, big, drain_timeout=0.2))
-    client = connect(server)
-    client.sendall(b"x")
-    assert client.recv(1) == b"x"
-    with Timed() as stop:
-        server.stop()
-    assert stop.seconds < 3
-    assert server.cut == 1
+    async with kit.running(kit.stream_server(big, drain_timeout=0.3)) as server:
+        client = kit.connected(server)
+        await client.says(b"x")
+        assert await client.hears(1) == b"x"
+        with kit.takes_at_most(4):
+            stopping = kit.world.ask(server.stop)
+            while reads and not stopping.ended:
+                try:
+                    await client.hears(1)
+                except ConnectionResetError:
+                    break
+                await kit.world.sleep(0.01)
+            await stopping.result()
+        assert server.cut == 1
 
 
 @pytest.mark.fault(71)
-def test_a_handler_that_swallows_its_end_meets_a_closed_socket(run: Any, connect: Any):
-    def stubborn(connection: Any, address: Any) -> None:
-        for _ in range(2):
-            try:
-                Event().wait()
-            except gevent.GreenletExit:
-                break
-        connection.settimeout(60)
-        connection.recv(1)
+async def test_a_handler_that_swallows_its_end_meets_a_closed_connection(kit: Kit):
+    ended = kit.world.gate()
+
+    async def stubborn(talk: Talk) -> None:
         while True:
             try:
-                connection.recv(1)
-            except gevent.GreenletExit:
+                await kit.world.gate().passed()
+            except kit.world.Ended:
+                break
+        while True:
+            try:
+                if not await talk.read(1):
+                    break
+            except kit.world.Ended:
                 pass
+            except OSError:
+                break
+        ended.open()
 
-    server = run(StreamServer(LOCAL, stubborn, drain_timeout=0.1))
-    connect(server)
-    gevent.sleep(0.01)
-    with Timed() as stop:
-        server.stop()
-    assert stop.seconds < 4
-    assert (server.cut, server.active) == (1, 0)
+    async with kit.running(kit.stream_server(stubborn, drain_timeout=0.1)) as server:
+        kit.connected(server)
+        await kit.until(lambda: server.active == 1)
+        with kit.takes_at_most(4):
+            await done(server.stop())
+        assert await ended.passed(2)
+        assert (server.cut, server.active) == (1, 0)
 
 
 @pytest.mark.fault(71)
-def test_a_handler_that_will_not_end_is_left_behind_with_its_stack(
-    run: Any, connect: Any, caplog: pytest.LogCaptureFixture
+async def test_a_handler_that_will_not_end_is_left_behind_with_its_stack(
+    kit: Kit, caplog: pytest.LogCaptureFixture
 ):
-    over = Event()
+    kit.sets("CUT_TIME", 0.2)
 
-    def immortal(connection: Any, address: Any) -> None:
-        while not over.is_set():
+    async def immortal(talk: Talk) -> None:
+        gate = kit.world.gate()
+        while not kit.world.closing:
             try:
-                over.wait()
+                await gate.passed()
             except BaseException:
                 pass
 
-    server = run(StreamServer(LOCAL, immortal, drain_timeout=0.1))
-    client = connect(server)
-    gevent.sleep(0.01)
-    with Timed() as stop:
-        server.stop()
-    assert stop.seconds < 4
-    assert client.recv(1) == b""
+    async with kit.running(kit.stream_server(immortal, drain_timeout=0.1)) as server:
+        client = kit.connected(server)
+        await kit.until(lambda: server.active == 1)
+        with kit.takes_at_most(4):
+            await done(server.stop())
+        assert await client.hears(1) == b""
     [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert "does not end, and is left behind" in record.getMessage()
-    assert "over.wait()" in record.getMessage()
-    over.set()
+    assert "await gate.passed()" in record.getMessage()
 
 
-def test_a_stop_that_is_broken_into_cuts_at_once(run: Any, connect: Any):
-    server = StreamServer(LOCAL, lambda *_: Event().wait(), drain_timeout=60)
+@pytest.mark.fault(74)
+async def test_a_stop_that_is_broken_into_cuts_at_once(kit: Kit):
+    async def hang(talk: Talk) -> None:
+        await kit.world.gate().passed()
+
+    server = kit.stream_server(hang, drain_timeout=60)
     server.stop_timeout = 0.2
-    run(server)
-    client = connect(server)
-    gevent.sleep(0.01)
-    with Timed() as stop, pytest.raises(GinkgoError, match=r"do_stop did not return within 0\.2 s"):
-        server.stop()
-    assert stop.seconds < 4
-    assert client.recv(1) == b""
+    await done(server.start())
+    client = kit.connected(server)
+    await kit.until(lambda: server.active == 1)
+    with (
+        kit.takes_at_most(4),
+        pytest.raises(GinkgoError, match=r"do_stop did not return within 0\.2 s"),
+    ):
+        await done(server.stop())
+    assert await client.hears() == b""
     assert (server.cut, server.active) == (1, 0)
 
 
-def test_its_stop_timeout_leaves_room_for_a_long_drain():
-    assert StreamServer(LOCAL, echo).stop_timeout is None
-    assert StreamServer(LOCAL, echo, drain_timeout=30).stop_timeout == 32
+@pytest.mark.parametrize("backend", ["gevent", "asyncio", "threading"])
+def test_its_stop_timeout_leaves_room_for_a_long_drain(backend: str):
+    StreamServer = importlib.import_module(f"ginkgo.async_.{backend}").StreamServer
+    assert StreamServer(LOCAL, print).stop_timeout is None
+    assert StreamServer(LOCAL, print, drain_timeout=30).stop_timeout == 32
 
 
 @pytest.mark.fault(80)
-def test_a_subclass_says_how_a_handler_comes_to_its_end(run: Any, connect: Any):
-    class Pushing(StreamServer):
-        def do_start(self) -> Any:
-            self.over = Event()
-            return super().do_start()
+async def test_a_subclass_says_how_a_handler_comes_to_its_end(kit: Kit):
+    over = kit.world.gate()
 
-        def handle(self, connection: Any, address: Any) -> None:
-            while not self.over.wait(0.01):
-                connection.sendall(b"tick\n")
-            connection.sendall(b"over\n")
+    async def push(talk: Talk) -> None:
+        while not await over.passed(0.01):
+            await talk.write(b"tick\n")
+        await talk.write(b"over\n")
 
-        def wind_down(self, connection: Any) -> None:
-            self.over.set()
+    handle = kit.talking(push)
 
-    server = run(Pushing(LOCAL))
-    client = connect(server)
-    assert client.recv(5) == b"tick\n"
-    server.stop()
-    assert client.makefile("rb").read().endswith(b"tick\nover\n")
-    assert server.cut == 0
+    class Pushing(kit.StreamServer):  # type: ignore[name-defined, misc]
+        def handle(self, *args: Any) -> Any:
+            return handle(*args)
 
+        def wind_down(self, *_: Any) -> None:
+            over.open()
 
-def test_killing_a_handler_from_outside_closes_its_connection(run: Any, connect: Any):
-    greenlets: list[gevent.Greenlet] = []
-
-    def handler(connection: Any, address: Any) -> None:
-        greenlets.append(gevent.getcurrent())
-        connection.recv(1)
-
-    server = run(StreamServer(LOCAL, handler))
-    client = connect(server)
-    while not greenlets:
-        gevent.sleep(0)
-    greenlets[0].kill()
-    assert client.recv(1) == b""
-    assert (server.active, server.failed, server.handled) == (0, 0, 0)
+    async with kit.running(Pushing(LOCAL)) as server:
+        client = kit.connected(server)
+        assert await client.hears(5) == b"tick\n"
+        await done(server.stop())
+        assert (await client.hears_all()).endswith(b"over\n")
+        assert server.cut == 0
 
 
-def test_a_tree_with_a_server_stops_in_order(run: Any, connect: Any):
+async def test_a_tree_with_a_server_stops_in_order(kit: Kit):
     events: list[str] = []
 
+    async def handle(talk: Talk) -> None:
+        await echo(talk)
+        events.append("handler")
+
     class App(Service):
-        def __init__(self) -> None:
-            self.server = self.add_service(StreamServer(LOCAL, self.handle))
-
-        def handle(self, connection: Any, address: Any) -> None:
-            echo(connection, address)
-            events.append("handler")
-
         def do_stop(self) -> None:
             events.append("app")
 
-    app = run(App())
-    client = connect(app.server)
-    client.sendall(b"x")
-    assert client.recv(1) == b"x"
-    app.stop()
+    app = App()
+    server = app.add_service(kit.stream_server(handle))
+    await done(app.start())
+    assert await kit.connected(server).asks(b"x") == b"x"
+    await done(app.stop())
     assert events == ["app", "handler"]
 
 
-def test_ten_cycles_leave_what_one_did(run: Any, connect: Any):
-    server = StreamServer(LOCAL, echo)
+async def test_ten_cycles_leave_what_one_did(kit: Kit):
+    kit.sets("FIRST_WORD", 0.01)
+    server = kit.stream_server()
     for _ in range(10):
-        run(server)
-        client = connect(server)
-        client.sendall(b"x")
-        assert client.recv(1) == b"x"
-        server.stop()
+        async with kit.running(server):
+            assert await kit.connected(server).asks(b"x") == b"x"
         assert server.active == 0
     assert server.handled == 10
