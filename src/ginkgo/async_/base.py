@@ -99,6 +99,46 @@ def in_a_loop() -> Any:
     return asyncio if asyncio and asyncio._get_running_loop() is not None else None
 
 
+Outcome = tuple[Any, BaseException | None]
+"""What a function returned, or raised."""
+
+
+def in_thread(function: Callable[[], Any], tell: Callable[[Outcome], object]) -> None:
+    """Call a function that blocks in a native thread of its own, which calls `tell` at its end.
+
+    No such thread keeps the process from its end.
+    """
+
+    def job() -> None:
+        outcome: Outcome
+        try:
+            outcome = function(), None
+        except BaseException as error:  # noqa: BLE001 - raised again in whoever waits
+            outcome = None, error
+        tell(outcome)
+
+    native.start_thread(job, name="ginkgo-job", block_signals=False)
+
+
+def result_of(outcome: Outcome) -> Any:
+    """Return or raise what came of a function."""
+    value, error = outcome
+    if error is None:
+        return value
+    try:
+        raise error
+    finally:
+        del error, outcome  # the traceback holds this frame
+
+
+async def within(timeout: float | None, work: Coroutine[Any, Any, T]) -> T:
+    """Await a coroutine in the loop that runs, at most `timeout` seconds."""
+    import asyncio
+
+    async with asyncio.timeout(timeout):
+        return await work
+
+
 def on_bridge(service: Service, function: Callable[..., Any]) -> Callable[..., Any]:
     """A coroutine function as a function that blocks: it runs on the bridge."""
 

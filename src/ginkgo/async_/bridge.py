@@ -20,16 +20,17 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import sys
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from ..core.context import context
 from . import native
-from .base import ThreadSignal
+from .base import Outcome, ThreadSignal, in_thread
 from .loops import uvloop_or_none
 
 T = TypeVar("T")
@@ -134,7 +135,9 @@ class Bridge:
                 begun = native.lock()
                 begun.acquire()
                 outcome: list[Any] = []
-                thread = native.start_thread(self._run, make, outcome, begun, name="ginkgo-bridge")
+                thread = native.start_thread(
+                    self._run, make, outcome, begun, name="ginkgo-bridge", block_signals=False
+                )
                 begun.acquire()  # a moment, once in the life of a process
                 if isinstance(outcome[0], BaseException):
                     raise outcome[0]
@@ -160,6 +163,7 @@ class Bridge:
             _wind_up(loop)
         finally:
             loop.close()
+            _destroy_hub()
 
     def close(self, timeout: float = 1.5 * WIND_UP) -> bool:
         """Cancel what still runs on the loop, and end the thread. The next use makes another.
@@ -250,6 +254,14 @@ def _wind_up(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_until_complete(loop.shutdown_asyncgens())
 
 
+def _destroy_hub() -> None:
+    """gevent makes a hub in each thread that makes a socket, where sockets are patched."""
+    local = sys.modules.get("gevent._hub_local")
+    hub: Any = None if local is None else local.get_hub_if_exists()
+    if hub is not None:
+        hub.destroy(destroy_loop=True)
+
+
 def _loop_class(kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
     """The class of the loop. Called in the thread that asks, which may import."""
     uvloop = uvloop_or_none(kind)
@@ -262,7 +274,7 @@ def _loop_class(kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
             if executor is not None:
                 return super().run_in_executor(executor, func, *args)
             future: asyncio.Future[Any] = self.create_future()
-            native.start_thread(_job, self, future, func, args, name="ginkgo-job")
+            in_thread(partial(func, *args), partial(_tell_soon, self, future))
             return future
 
     if uvloop is not None:
@@ -271,15 +283,9 @@ def _loop_class(kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
     return lambda: BridgeLoop(selector())
 
 
-def _job(loop: Any, future: asyncio.Future[Any], function: Any, args: tuple[Any, ...]) -> None:
-    error: BaseException | None = None
-    result = None
+def _tell_soon(loop: Any, future: asyncio.Future[Any], outcome: Outcome) -> None:
     try:
-        result = function(*args)
-    except BaseException as raised:  # noqa: BLE001 - raised again where it is awaited
-        error = raised
-    try:
-        loop.call_soon_threadsafe(_tell, future, result, error)
+        loop.call_soon_threadsafe(_tell, future, *outcome)
     except RuntimeError:
         pass  # the loop is closed: nobody waits any more
 

@@ -17,6 +17,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -32,15 +33,19 @@ from ..core.backend import Backend, Operation, Signal
 from ..core.tasks import refuse_spawn, task_failed, task_name
 from ..core.waiting import at_rest
 from .base import (
+    Outcome,
     ThreadSignal,
     Visitor,
     in_a_loop,
+    in_thread,
     is_coroutine_function,
     on_bridge,
     repeating,
+    result_of,
     run_to_end,
     thread_has_ended,
     thread_life,
+    within,
 )
 from .gevent_operations import OperationGreenlet
 
@@ -57,6 +62,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _SERVERS = {
+    "ASGIServer": "ginkgo.servers.asgi",
     "BackdoorServer": "ginkgo.servers.backdoor",
     "DatagramServer": "ginkgo.servers.datagram",
     "ServerWrapper": "ginkgo.servers.wrapper",
@@ -375,6 +381,13 @@ class GeventBackend:
         with self._kept_alive:
             return self._bridge.run(work, timeout, ended, waiter.get)
 
+    def run_in_thread(self, function: Callable[[], T]) -> T:
+        """Wait in a greenlet for what a native thread calls."""
+        waiter: Waiter[Outcome] = Waiter(self._hub)
+        in_thread(function, partial(self.post, waiter.switch))
+        with self._kept_alive:
+            return result_of(waiter.get())  # type: ignore[no-any-return]
+
 
 class _KeptAlive:
     """While somebody waits, another thread may be what ends the wait: that is no deadlock."""
@@ -410,7 +423,7 @@ class Primitives:
 
     def sleep(self, seconds: float = 0) -> Any:
         """Let others run for `seconds`. A coroutine function, on the bridge, awaits it."""
-        if get_hub_if_exists() is None and (asyncio := in_a_loop()):
+        if asyncio := in_a_loop():
             return asyncio.sleep(seconds)
         return gevent.sleep(seconds)
 
@@ -434,18 +447,26 @@ class Primitives:
         return Timeout(seconds, exception)
 
     def to_thread(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run a function that blocks in a real thread, and wait for what it returns."""
-        hub: Any = get_hub_if_exists()
-        if hub is None:  # this is a real thread
-            return function(*args, **kwargs)
-        return hub.threadpool.apply(function, args, kwargs)
+        """Run a function that blocks in a real thread, and wait for what it returns.
 
-    def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        That wait can be ended, when the function cannot: the thread is then left to itself. A
+        coroutine function, on the bridge, awaits it.
+        """
+        if asyncio := in_a_loop():
+            return asyncio.to_thread(function, *args, **kwargs)
+        if get_hub_if_exists() is None:  # this is a real thread
+            return function(*args, **kwargs)
+        mine = cast(GeventBackend, backend())
+        return mine.run_in_thread(partial(copy_context().run, function, *args, **kwargs))
+
+    def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> Any:
         """Wait for a coroutine: it runs on the bridge, a thread with an asyncio loop.
 
         Raises:
             TimeoutError: it took more than `timeout` seconds.
         """
+        if in_a_loop():
+            return within(timeout, work)
         if get_hub_if_exists() is None:  # this is a real thread
             from .bridge import bridge
 

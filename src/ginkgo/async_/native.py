@@ -99,7 +99,9 @@ class NativeThread:
             self._ended.release()
 
 
-def start_thread(function: Callable[..., object], *args: object, name: str) -> NativeThread:
+def start_thread(
+    function: Callable[..., object], *args: object, name: str, block_signals: bool = True
+) -> NativeThread:
     """Run `function(*args)` in a new thread of the operating system.
 
     Signals are blocked in the thread, so that the kernel hands them to the main thread and wakes
@@ -108,8 +110,15 @@ def start_thread(function: Callable[..., object], *args: object, name: str) -> N
     Args:
         function: what to run; it should let no exception out.
         name: what `top -H` and `ps -L` show; the kernel keeps 15 bytes.
+        block_signals: False for a thread that runs what users wrote: a program that is started from
+            there would inherit it, and not end on SIGTERM. Where the main thread does not block a
+            signal, the kernel tries it first all the same.
     """
     thread = NativeThread()
+    if not block_signals:
+        start = original("_thread", "start_new_thread")
+        thread.ident = start(_named, (name, thread, function, args))
+        return thread
     # Blocked before the start and inherited: no moment is left in which a signal can go astray.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
     try:

@@ -52,6 +52,7 @@ logger = logging.getLogger(__name__)
 __all__ = ["Stopping", "Task", "ThreadingBackend", "Timeout", "backend"]
 
 _SERVERS = {
+    "ASGIServer": "ginkgo.servers.asgi",
     "DatagramServer": "ginkgo.servers.threading_datagram",
     "StreamClient": "ginkgo.servers.threading_client",
     "StreamServer": "ginkgo.servers.threading_stream",

@@ -14,7 +14,7 @@ from functools import partial
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .base import in_a_loop
+from .base import Outcome, in_a_loop, result_of, within
 from .threading_waits import Stopping, Strand, Timeout, Waiter, current, start_thread
 
 if TYPE_CHECKING:
@@ -284,15 +284,18 @@ class Primitives:
         """
         return Timeout(seconds, exception)
 
-    def to_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    def to_thread(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a function that blocks in another thread, and wait for what it returns.
 
-        That wait can be ended, when the function cannot: the thread is then left to itself.
+        That wait can be ended, when the function cannot: the thread is then left to itself. A
+        coroutine function, on the bridge, awaits it.
         """
+        if asyncio := in_a_loop():
+            return asyncio.to_thread(function, *args, **kwargs)
         caller = current()
         strand = Strand(caller.owner)
         context = contextvars.copy_context()
-        outcome: list[tuple[T | None, BaseException | None]] = []
+        outcome: list[Outcome] = []
         ended = Waiter()
 
         def call() -> None:
@@ -308,15 +311,9 @@ class Primitives:
         except BaseException:
             strand.interrupt(Stopping())
             raise
-        value, error = outcome.pop()
-        if error is None:
-            return value  # type: ignore[return-value]
-        try:
-            raise error
-        finally:
-            del error
+        return result_of(outcome.pop())
 
-    def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+    def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> Any:
         """Wait for a coroutine: it runs on the bridge, a thread with an asyncio loop.
 
         A task that is told to end cancels it.
@@ -324,6 +321,8 @@ class Primitives:
         Raises:
             TimeoutError: it took more than `timeout` seconds.
         """
+        if in_a_loop():
+            return within(timeout, work)
         from .bridge import bridge
 
         waiter = Waiter()
