@@ -86,6 +86,7 @@ class ASGIServer(ProtocolServer):
             **(given | (uvicorn or {})),
         )
         self._lifespan: Any = None
+        self._life: asyncio.Task[Any] | None = None
         self._level = logging.NOTSET
         self._shared: Shared
 
@@ -127,8 +128,14 @@ class ASGIServer(ProtocolServer):
         if not self._config.loaded:
             self._config.load()
         self._shared = Shared(self._config)
-        lifespan = self._config.lifespan_class(self._config)
-        await lifespan.startup()
+        lifespan: Any = self._config.lifespan_class(self._config)
+        if hasattr(lifespan, "main"):
+            lifespan.main = self._living(lifespan.main)
+        try:
+            await lifespan.startup()
+        except BaseException:
+            await self._end_life()  # uvicorn lets it go on
+            raise
         if lifespan.should_exit:
             raise ApplicationFailed(
                 f"{self.path}: the application's startup failed",
@@ -155,16 +162,26 @@ class ASGIServer(ProtocolServer):
         finally:
             lifespan, self._lifespan = self._lifespan, None
             if lifespan is not None:
-                await self._end_requests()
-                await lifespan.shutdown()
+                await _end([task for task in self._shared.tasks if not task.done()])
+                try:
+                    await lifespan.shutdown()
+                finally:
+                    await self._end_life()
 
-    async def _end_requests(self) -> None:
-        """End the application's tasks whose connections were cut."""
-        tasks = [task for task in self._shared.tasks if not task.done()]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=CUT_TIME)
+    def _living(self, main: Any) -> Any:
+        """The application's lifespan, as a coroutine function that can be found again."""
+
+        async def live() -> None:
+            self._life = asyncio.current_task()
+            await main()
+
+        return live
+
+    async def _end_life(self) -> None:
+        """End what the application still does in its lifespan."""
+        life, self._life = self._life, None
+        if life is not None and not life.done():
+            await _end([life])
 
     def make_protocol(self) -> Any:
         """Make the protocol of a new connection."""
@@ -174,6 +191,14 @@ class ASGIServer(ProtocolServer):
             app_state=self._lifespan.state,
             _loop=self._loop,
         )
+
+
+async def _end(tasks: list[asyncio.Task[Any]]) -> None:
+    """End tasks of the application, in so far as they let themselves be ended."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=CUT_TIME)
 
 
 class Shared(ServerState):
