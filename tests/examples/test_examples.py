@@ -47,19 +47,28 @@ def test_threads(place: Workshop, port: int) -> None:
         assert lines.readline() == "3\n"
 
 
-def test_the_quickstart_serves_its_client_and_others(place: Workshop, port: int) -> None:
+QUICKSTARTS = pytest.mark.parametrize(
+    "module", ["quickstart", "quickstart_asyncio", "quickstart_threading"]
+)
+
+
+@QUICKSTARTS
+def test_the_quickstart_serves_its_client_and_others(
+    place: Workshop, port: int, module: str
+) -> None:
     web_port = quiet_port()
-    with running(place, "quickstart.HelloWorld", port=port, web_port=web_port) as quickstart:
+    with running(place, f"{module}.HelloWorld", port=port, web_port=web_port) as quickstart:
         quickstart.wait_for("^Hello World$")
         with connect(port) as client, client.makefile() as lines:
             assert lines.readline() == "Hello World\n"
         assert get(web_port) == "<strong>Hello World</strong>\n"
 
 
-def test_the_parts_of_the_quickstart_run_apart(place: Workshop, port: int) -> None:
+@QUICKSTARTS
+def test_the_parts_of_the_quickstart_run_apart(place: Workshop, port: int, module: str) -> None:
     with (
-        running(place, "quickstart.HelloWorldServer", port=port),
-        running(place, "quickstart.HelloWorldClient", port=port) as client,
+        running(place, f"{module}.HelloWorldServer", port=port),
+        running(place, f"{module}.HelloWorldClient", port=port) as client,
     ):
         client.wait_for("^Hello World$")
 
@@ -120,8 +129,11 @@ def test_the_tls_server_echoes_to_who_trusts_its_certificate(place: Workshop, po
         assert client.recv(100) == b"secret"
 
 
-def test_the_client_comes_back_when_its_server_does(place: Workshop, port: int) -> None:
-    with running(place, "reconnect.Listener", address=f"127.0.0.1:{port}") as listener:
+@pytest.mark.parametrize("module", ["reconnect", "asyncio_reconnect"])
+def test_the_client_comes_back_when_its_server_does(
+    place: Workshop, port: int, module: str
+) -> None:
+    with running(place, f"{module}.Listener", address=f"127.0.0.1:{port}") as listener:
         for times in (1, 2):
             with socket.create_server(("127.0.0.1", port)) as server:
                 server.settimeout(DEADLINE)
@@ -168,6 +180,45 @@ def test_a_server_of_gevents_is_a_service_in_a_wrapper(place: Workshop, port: in
         client.sendall(b"hello")
         client.shutdown(socket.SHUT_WR)
         assert client.recv(100) == b"hello"
+
+
+def test_what_a_guest_of_the_chat_says_is_read_by_the_others(place: Workshop, port: int) -> None:
+    with (
+        running(place, "asyncio_chat.Chat", address=f"127.0.0.1:{port}"),
+        connect(port) as one,
+        connect(port) as other,
+        one.makefile() as read_by_one,
+        other.makefile() as read_by_other,
+    ):
+        # The server takes connections in one after the other: who gets an answer is a guest.
+        other.sendall(b"Is anybody there?\n")
+        assert read_by_one.readline() == "Is anybody there?\n"
+        one.sendall(b"I am\n")
+        assert read_by_other.readline() == "I am\n"
+
+
+def test_the_protocol_echoes(place: Workshop, port: int) -> None:
+    with (
+        running(place, "asyncio_protocol.Echo", address=f"127.0.0.1:{port}"),
+        connect(port) as client,
+    ):
+        client.sendall(b"hello")
+        assert client.recv(100) == b"hello"
+
+
+def test_the_asgi_application_counts_its_visits(place: Workshop, port: int) -> None:
+    with running(place, "asgi_app.Web", port=port):
+        assert get(port) == "visit 1\n"
+        assert get(port) == "visit 2\n"
+
+
+def test_a_service_on_gevent_asks_by_a_client_for_asyncio(place: Workshop, port: int) -> None:
+    web_port = quiet_port()
+    with running(place, "bridge.Relay", port=port, web_port=web_port) as relay:
+        with running(place, "quickstart.HelloWorldServer", port=port):
+            relay.wait_for("^the server says Hello World$")
+            assert get(web_port) == "Hello World\n"
+        relay.wait_for("^the server is away: .*refused", count=2)
 
 
 def test_a_request_under_way_is_answered_after_the_stop_has_begun(
