@@ -226,7 +226,8 @@ class Session:
             running.shows(["...", *step.after])
             rest = running.program.lines[running.seen :]
             assert not rest or step.after[-1] == "...", f"and then it printed {rest}"
-        self._check_end(running)
+        if not step.status_is_shown:
+            self._check_end(running)
 
     def _end(self, running: Running) -> None:
         self.status = running.interrupt()
