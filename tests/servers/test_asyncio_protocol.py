@@ -102,7 +102,7 @@ async def test_answers_do_not_wait_for_the_peers_acknowledgement(world: World):
     async with serving() as server, connected(server) as client:
         await client.asks()
         (handler,) = server._handlers
-        assert handler.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert handler.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_without_descriptors_it_tries_again(

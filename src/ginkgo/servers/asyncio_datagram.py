@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.errors import Unavailable
-from .addresses import AddressLike
+from .addresses import Address, AddressLike
 from .asyncio_server import Handler, Server
 from .listen import Listener, bind
 
@@ -127,10 +127,15 @@ class DatagramServer(Server):
 class DatagramHandler(Handler):
     """What handles one datagram."""
 
+    __slots__ = ("address", "data", "task")
+
     def __init__(self, data: bytes, address: Any) -> None:
-        super().__init__(address)
         self.data = data
+        self.address = address
+        self.task: asyncio.Task[Any] | None = None
 
     @property
     def peer(self) -> str:
-        return f"a datagram from {super().peer}"
+        if isinstance(self.address, tuple):
+            return f"a datagram from {Address.of(self.address)}"
+        return "a datagram from a client of the unix socket"

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Kind = tuple[int, int, int]
+"""Of a socket: its family, type and protocol."""
+
 # accept(2): the new connection has failed already; there may be another behind it.
 GONE = frozenset(
     {
@@ -48,24 +51,18 @@ class Handler:
 
     Attributes:
         task: in which it does so, while there is one.
-        address: whom it serves.
         is_new: whether its peer may still be about to send what it sends with its connect.
     """
 
-    __slots__ = ("address", "task")
+    __slots__: tuple[str, ...] = ()
 
+    task: Any
     is_new = False
-
-    def __init__(self, address: Any) -> None:
-        self.address = address
-        self.task: asyncio.Task[Any] | None = None
 
     @property
     def peer(self) -> str:
         """Whom it serves, for the log."""
-        if isinstance(self.address, tuple):
-            return str(Address.of(self.address))
-        return "a client of the unix socket"
+        raise NotImplementedError
 
     def tell(self) -> None:
         """The server stops: come to an end."""
@@ -87,6 +84,8 @@ class Server(Listening):
         self._breather: asyncio.TimerHandle | None = None
         self._waiting: list[Handler] = []
         self._emptied: asyncio.Event | None = None
+        # In the order in which they came. A set of thousands may take three times the memory.
+        self._handlers: dict[Any, None] = {}  # type: ignore[assignment]
 
     # -- what a kind of server has to say --------------------------------------------------------
 
@@ -143,7 +142,7 @@ class Server(Listening):
         if self.draining and self.max_active is not None and self.active >= self.max_active:
             self._waiting.append(handler)
             return
-        self._handlers.add(handler)
+        self._handlers[handler] = None
         handler.task = self._loop.create_task(self._carry_out(handler))
 
     async def _carry_out(self, handler: Handler) -> None:
@@ -159,12 +158,12 @@ class Server(Listening):
 
     def _ended(self, handler: Handler) -> None:
         """A handler is at its end."""
-        self._handlers.discard(handler)
+        self._handlers.pop(handler, None)
         if not self._reading and self._breather is None:
             self._resume()
         if self._waiting:
             waiting = self._waiting.pop(0)
-            self._handlers.add(waiting)
+            self._handlers[waiting] = None
             waiting.task = self._loop.create_task(self._carry_out(waiting))
             waiting.tell()  # what its peer has sent is there by now, and will be read
         elif self._emptied is not None and not self._handlers:
@@ -211,20 +210,21 @@ class Server(Listening):
         """A handler that asked for this stop waits for it; nobody may wait for that handler."""
         if self._operation is not None:
             callers = set(self._operation.callers())
-            self._handlers = {each for each in self._handlers if each.task not in callers}
+            self._handlers = {each: None for each in self._handlers if each.task not in callers}
 
     async def _drain(self) -> None:
         if not self._handlers:
             return
         self._emptied = asyncio.Event()
-        new = {handler for handler in self._handlers if handler.is_new}
-        for handler in self._handlers - new:
+        new = [handler for handler in self._handlers if handler.is_new]
+        for handler in [handler for handler in self._handlers if not handler.is_new]:
             handler.tell()
         quick = min(FIRST_WORD, self.drain_timeout)
         if await self._empty_within(quick):
             return
-        for handler in new & self._handlers:
-            handler.tell()
+        for handler in new:
+            if handler in self._handlers:
+                handler.tell()
         await asyncio.sleep(0)  # those who were idle end now
         if self._handlers:
             logger.info(
@@ -337,11 +337,10 @@ class Connections(Server):
     def _bound(self, raw: Any, dual_stack: bool) -> None:
         self._accept = raw._accept  # accept() itself asks the socket for its kind each time
         self._kind = raw.family, raw.type, raw.proto
-        self._dual_stack = dual_stack
 
     def _take_in(self) -> bool:
         try:
-            fd, address = self._accept()
+            fd, _ = self._accept()
         except BlockingIOError:
             return False
         except OSError as error:
@@ -349,45 +348,75 @@ class Connections(Server):
                 return True
             raise
         try:
-            connection = socket.socket(*self._kind, fd)
+            connection = self._connection(self._kind, fd)
         except BaseException:
             os.close(fd)
             raise
-        connection.setblocking(False)
-        if self._dual_stack and address[0].startswith("::ffff:"):
-            address = (address[0][7:], address[1])
-        self._begin(self._handler(connection, address))
+        self._begin(connection)
         return True
 
-    def _handler(self, connection: socket.socket, address: Any) -> Handler:
+    def _connection(self, kind: Kind, fd: int) -> Connection:
         """Make what serves a connection."""
         raise NotImplementedError
 
-    async def _connect(self, protocol: Any, handler: ConnectionHandler) -> Any:
+    async def _connect(self, protocol: Any, connection: Connection) -> Any:
         """Let the loop take the connection; returns the transport, or None when it was lost."""
         try:
             async with asyncio.timeout(self.handshake_timeout if self.tls else None):
-                handler.transport, _ = await self._loop.connect_accepted_socket(
-                    lambda: protocol, handler.socket, ssl=self._certificate.context
+                connection.transport, _ = await self._loop.connect_accepted_socket(
+                    lambda: protocol, connection, ssl=self._certificate.context
                 )
         except OSError as error:
-            self._peer_lost(handler, error)
+            self._peer_lost(connection, error)
             return None
-        return handler.transport
+        return connection.transport
 
 
-class ConnectionHandler(Handler):
-    """What serves one connection."""
+class Connection(Handler, socket.socket):
+    """What serves one connection: its socket, which its transport keeps for as long as it is open.
 
-    __slots__ = ("socket", "transport")
+    It is one object and not two, because there may be very many.
 
-    def __init__(self, connection: socket.socket, address: Any) -> None:
-        super().__init__(address)
-        self.socket = connection
+    Attributes:
+        server: whose connection it is.
+        transport: the loop's, once there is one.
+    """
+
+    __slots__ = ("server", "task", "transport")
+
+    def __init__(self, server: Any, kind: Kind, fd: int) -> None:
+        super().__init__(*kind, fd)
+        self.setblocking(False)
+        self.server = server
+        self.task: asyncio.Task[Any] | None = None
         self.transport: Any = None
+
+    @property
+    def peer(self) -> str:
+        if self.family == socket.AF_UNIX:
+            return "a client of the unix socket"
+        try:
+            address = (
+                self.getpeername()
+                if self.transport is None
+                else self.transport.get_extra_info("peername")
+            )
+        except OSError:
+            address = None
+        if address is None:
+            return "a client"
+        host, port, *_ = address
+        return str(Address(host.removeprefix("::ffff:"), port))
 
     def hang_up(self) -> None:
         if self.transport is not None:
             self.transport.abort()
         else:
-            self.socket.close()
+            self.close()
+
+    def end_input(self) -> None:
+        """Make reads return the end of the stream, after what has arrived; writes go on."""
+        try:
+            self.shutdown(socket.SHUT_RD)
+        except OSError:
+            pass  # not connected any more: it has ended already

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..core.errors import ConfigError
-from .addresses import Address
-from .asyncio_server import ConnectionHandler, Connections
+from .asyncio_server import Connection, Connections, Kind
 from .listening import raised_by
 
 
@@ -33,91 +33,109 @@ class StreamServer(Connections):
         ...             await writer.drain()
     """
 
-    def _handler(self, connection: socket.socket, address: Any) -> StreamHandler:
-        return StreamHandler(self, connection, address)
+    def _connection(self, kind: Kind, fd: int) -> Connection:
+        return StreamConnection(self, kind, fd)
 
-    async def _attend(self, handler: StreamHandler) -> None:
+    async def _carry_out(self, connection: Any) -> None:
+        """Serve a connection. In one coroutine, because each idle connection keeps it."""
         reader = asyncio.StreamReader(loop=self._loop)
-        handler.listen_to(reader)
+        writer = None
+        try:
+            writer = await self._open(connection, reader)
+            if writer is None:
+                return
+            answer = self.handle(reader, writer)
+            if inspect.isawaitable(answer):
+                await answer
+            self.handled += 1
+            await close(writer)
+        except asyncio.CancelledError:
+            pass  # by the server, which counts it, or by the user's own code
+        except BaseException as error:  # noqa: BLE001 - told by the server, never lost
+            if _have_raised(error, reader, writer):
+                self._peer_lost(connection, error)
+            else:
+                self._handler_raised(connection, error, connection)
+        finally:
+            connection.hang_up()
+            self._ended(connection)
+
+    async def _open(
+        self, connection: StreamConnection, reader: asyncio.StreamReader
+    ) -> asyncio.StreamWriter | None:
+        """Let the loop take the connection; None when it was lost."""
+        connection.listen_to(reader)
         protocol = Protocol(reader, loop=self._loop)
-        transport = await self._connect(protocol, handler)
+        transport = await self._connect(protocol, connection)
         if transport is None:
-            return
-        if handler.told:
-            handler.end_input()
-        writer = handler.writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
-        answer = self.handle(reader, writer)
-        if inspect.isawaitable(answer):
-            await answer
-        self.handled += 1
-        await close(writer)
+            return None
+        if connection.told:
+            connection.end_input()
+        return asyncio.StreamWriter(transport, protocol, reader, self._loop)
 
-    def _handler_raised(self, handler: Any, error: BaseException, works_on: object) -> None:
-        if isinstance(error, (OSError, asyncio.IncompleteReadError)) and handler.has_raised(error):
-            self._peer_lost(handler, error)
-        else:
-            super()._handler_raised(handler, error, works_on)
-
-    def wind_down(self, handler: StreamHandler) -> None:
+    def wind_down(self, connection: StreamConnection) -> None:
         """The server stops: make the handler of this connection come to its end.
 
         Here it is told the end of the stream at its next read. A subclass that knows where one
         request ends and the next begins does better; it must not block.
         """
-        handler.end_input()
+        connection.end_input()
 
 
-class StreamHandler(ConnectionHandler):
-    """What serves one connection.
+def _have_raised(
+    error: BaseException, *streams: asyncio.StreamReader | asyncio.StreamWriter | None
+) -> TypeGuard[Exception]:
+    """Whether `error` came out of the connection, and not of what the handler does besides."""
+    return isinstance(error, (OSError, asyncio.IncompleteReadError)) and any(
+        raised_by(stream, error) for stream in streams if stream is not None
+    )
+
+
+class StreamConnection(Connection):
+    """A connection that a handler serves with streams.
 
     Attributes:
-        reader, writer: what the handler has got, once there is a connection.
+        reader: what the handler reads from.
         told: the server stops.
         is_new: nothing has come from the peer.
     """
 
-    reader: asyncio.StreamReader | None = None
-    writer: asyncio.StreamWriter | None = None
-    told = False
-    is_new = True
+    __slots__ = ("is_new", "reader", "told")
 
-    def __init__(self, server: StreamServer, connection: socket.socket, address: Any) -> None:
-        super().__init__(connection, address)
-        self._server = server
+    def __init__(self, server: Any, kind: Kind, fd: int) -> None:
+        super().__init__(server, kind, fd)
+        self.reader: asyncio.StreamReader
+        self.told = False
+        self.is_new = True
 
     def listen_to(self, reader: asyncio.StreamReader) -> None:
         """Notice the first that comes; the rest does not pass here."""
         self.reader = reader
+        reader.feed_data = self._first  # type: ignore[method-assign]
 
-        def first(data: Any) -> None:
-            self.is_new = False
-            del reader.feed_data
-            reader.feed_data(data)
-
-        reader.feed_data = first  # type: ignore[method-assign]
+    def _first(self, data: Any) -> None:
+        reader = self.reader
+        self.is_new = False
+        del reader.feed_data
+        reader.feed_data(data)
 
     def tell(self) -> None:
         self.told = True
-        if self.writer is not None:
-            self._server.wind_down(self)
+        if self.transport is not None:
+            self.server.wind_down(self)
 
     def end_input(self) -> None:
-        """Make reads return the end of the stream, after what has arrived; writes go on."""
-        assert self.reader is not None  # noqa: S101 - for the type checker
-        if self._server.tls:
-            # The end of the socket's input would close the connection before the answer is out.
-            self.transport.pause_reading()
-            self.reader.feed_data = _nothing  # type: ignore[method-assign]
-            self.reader.feed_eof()
+        if not self.server.tls:
+            super().end_input()
             return
-        try:
-            self.socket.shutdown(socket.SHUT_RD)
-        except OSError:
-            pass  # not connected any more: it has ended already
-
-    def has_raised(self, error: BaseException) -> bool:
-        """Whether `error` came out of the connection."""
-        return raised_by(self.reader, error) or raised_by(self.writer, error)
+        if self.transport.is_closing():
+            return
+        if self.transport.is_closing():
+            return
+        # The end of the socket's input would close the connection before the answer is out.
+        self.transport.pause_reading()
+        self.reader.feed_data = _nothing  # type: ignore[method-assign]
+        self.reader.feed_eof()
 
 
 class Protocol(asyncio.StreamReaderProtocol):
@@ -136,13 +154,15 @@ def _nothing(data: Any) -> None:
 
 async def close(writer: asyncio.StreamWriter) -> None:
     """Send what was written, and close; on TLS without waiting for the peer's goodbye."""
+    encrypts = writer.get_extra_info("ssl_object") is not None
     try:
-        if writer.get_extra_info("ssl_object") is not None:
+        if encrypts and not writer.is_closing():
             writer.transport.set_write_buffer_limits(1)  # with 0 it would wait for ever
             await writer.drain()
-            writer.close()  # all is out: this says goodbye, and would wait for the peer's
+        if not writer.is_closing():  # a second close() breaks asyncio's TLS
+            writer.close()
+        if encrypts:  # all is out, the goodbye too, and this would wait for the peer's
             writer.get_extra_info("socket").shutdown(socket.SHUT_RD)
-        writer.close()
         await writer.wait_closed()
     except OSError:
         pass  # the peer did not wait for it
@@ -186,79 +206,76 @@ class ProtocolServer(Connections):
         """Make the protocol of a new connection."""
         raise NotImplementedError
 
-    def _handler(self, connection: socket.socket, address: Any) -> ProtocolHandler:
-        return ProtocolHandler(self, connection)
+    def _connection(self, kind: Kind, fd: int) -> Connection:
+        return ProtocolConnection(self, kind, fd)
 
-    async def _carry_out(self, handler: Any) -> None:
+    async def _carry_out(self, connection: Any) -> None:
         """Hand the connection over. It is active until the protocol's `connection_lost`."""
         try:
             protocol = self.make_protocol()
-            handler.watch(protocol)
-            if await self._connect(protocol, handler) is None:
-                self._ended(handler)
-            elif handler.told:
-                handler.tell()
+            connection.watch(protocol)
+            if await self._connect(protocol, connection) is None:
+                self._ended(connection)
+            elif self._emptied is not None:
+                connection.tell()
         except asyncio.CancelledError:
-            handler.hang_up()
-            self._ended(handler)
+            connection.hang_up()
+            self._ended(connection)
         except BaseException as error:  # noqa: BLE001 - told by the server, never lost
-            self._handler_raised(handler, error, None)
-            handler.hang_up()
-            self._ended(handler)
+            self._handler_raised(connection, error, None)
+            connection.hang_up()
+            self._ended(connection)
         finally:
-            handler.task = None
+            connection.task = None
 
-    def _lost(self, handler: ProtocolHandler, error: Exception | None) -> None:
-        if handler in self._handlers:
+    def _lost(self, connection: ProtocolConnection, error: Exception | None) -> None:
+        if connection in self._handlers:
             if error is None:
                 self.handled += 1
             else:
-                self._peer_lost(handler, error)
-            self._ended(handler)
+                self._peer_lost(connection, error)
+            self._ended(connection)
 
 
-class ProtocolHandler(ConnectionHandler):
-    """A connection that a protocol serves. There may be very many: it keeps little."""
+class ProtocolConnection(Connection):
+    """A connection that a protocol serves. It is called in the place of its `connection_lost`.
 
-    __slots__ = ("protocol", "server", "told")
+    Attributes:
+        protocol: the one that serves it now; None when it is lost.
+    """
 
-    def __init__(self, server: ProtocolServer, connection: socket.socket) -> None:
-        super().__init__(connection, None)
-        self.server = server
+    __slots__ = ("protocol",)
+
+    def __init__(self, server: Any, kind: Kind, fd: int) -> None:
+        super().__init__(server, kind, fd)
         self.protocol: Any = None
-        self.told = False
-
-    @property
-    def peer(self) -> str:
-        address = self.transport and self.transport.get_extra_info("peername")
-        return str(Address.of(address)) if address else "a client"
 
     def watch(self, protocol: Any) -> None:
         """Be called when the connection of `protocol` is lost."""
         self.protocol = protocol
-        protocol.ginkgo_handler = self
-        protocol.connection_lost = self.connection_lost
+        protocol.connection_lost = self  # no method of it: that would be one more object for each
 
-    def connection_lost(self, error: Exception | None) -> None:
-        """Called by the transport, in place of the protocol's own."""
-        protocol = self.protocol
+    def __call__(self, error: Exception | None) -> None:
+        protocol, self.protocol = self.protocol, None
+        del protocol.connection_lost  # its own is behind it; and they do not keep each other alive
         try:
-            type(protocol).connection_lost(protocol, error)
+            protocol.connection_lost(error)
         finally:
             self.server._lost(self, error)
 
     def tell(self) -> None:
-        self.told = True
-        if self.transport is None:
+        if self.transport is None or self.protocol is None:
             return
         shutdown = getattr(self.protocol, "shutdown", None)
         if shutdown is not None:
             shutdown()
-        elif self.server.tls:
-            if not self.protocol.eof_received():
-                self.transport.close()
-        else:
-            try:
-                self.socket.shutdown(socket.SHUT_RD)
-            except OSError:
-                pass  # not connected any more: it has ended already
+        elif not self.server.tls:
+            self.end_input()
+        elif not self.protocol.eof_received():
+            self.transport.close()
+
+
+def connection_of(protocol: Any) -> ProtocolConnection | None:
+    """The connection that watches a protocol."""
+    connection: ProtocolConnection | None = vars(protocol).get("connection_lost")
+    return connection
