@@ -320,7 +320,7 @@ async def test_a_stop_during_the_startup_ends_it(kit: Kit, asgi: Make, ends: str
     await kit.until(lambda: began)
     if ends == "stop":
         await done(server.stop())
-    with pytest.raises(Exception, match="was stopped|did not return"):
+    with pytest.raises(Exception, match=r"was stopped|did not return"):
         await start.result()
     assert server.state == ("stopped" if ends == "stop" else "failed")
     await kit.until(lambda: ended)
