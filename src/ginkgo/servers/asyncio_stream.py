@@ -130,8 +130,6 @@ class StreamConnection(Connection):
             return
         if self.transport.is_closing():
             return
-        if self.transport.is_closing():
-            return
         # The end of the socket's input would close the connection before the answer is out.
         self.transport.pause_reading()
         self.reader.feed_data = _nothing  # type: ignore[method-assign]
