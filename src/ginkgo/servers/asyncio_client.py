@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from typing import Any
 
 from .asyncio_stream import close
 from .listening import raised_by
-from .reconnecting import Reconnecting, _ConnectionLog
-
-logger = logging.getLogger(__name__)
+from .reconnecting import Reconnecting, _ConnectionLog, logger
 
 
 class StreamClient(Reconnecting):
@@ -29,14 +26,10 @@ class StreamClient(Reconnecting):
 
     backend = only_on = "asyncio"
 
-    def handle(self, reader: Any, writer: Any) -> Any:  # type: ignore[override]
-        """Use a connection. A subclass writes it, unless the constructor gets a function."""
-        raise NotImplementedError
-
     async def _keep_connected(self) -> None:  # type: ignore[override]
         log = _ConnectionLog(self, self._clock)
         waits = self.retry.waits(self._random)
-        while True:
+        while not self.async_.stopping:
             self.attempts += 1
             try:
                 streams = await self._connect()
@@ -62,9 +55,9 @@ class StreamClient(Reconnecting):
                 await answer
             await close(writer)
             return "the handler is done with it"
-        except (asyncio.CancelledError, SystemExit, KeyboardInterrupt):
-            raise  # the task's end is told by its service
         except BaseException as error:
+            if isinstance(error, (SystemExit, KeyboardInterrupt)) or _is_cancelled():
+                raise  # the task's end is told by its service
             if isinstance(error, (OSError, asyncio.IncompleteReadError)) and (
                 raised_by(reader, error) or raised_by(writer, error)
             ):
@@ -100,3 +93,9 @@ class StreamClient(Reconnecting):
 
     def _pause(self, seconds: float) -> Any:
         return asyncio.sleep(seconds)
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is told to end: a handler may also await what others have cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

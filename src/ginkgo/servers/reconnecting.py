@@ -82,7 +82,7 @@ class Reconnecting(Service):
     ) -> None:
         self.address = Address.parse(address)
         if handle is not None:
-            self.handle = handle  # type: ignore[method-assign, assignment]
+            self.handle = handle  # type: ignore[method-assign]
         elif type(self).handle is Reconnecting.handle:
             raise ConfigError(
                 f"{type(self).__name__} for {self.address} has no handler",
@@ -106,7 +106,7 @@ class Reconnecting(Service):
         self._random: Callable[[], float] = random.random
         self._sleep: Callable[[float], object] = self._pause
 
-    def handle(self, socket: Any) -> object:
+    def handle(self, *args: Any, **kwargs: Any) -> Any:
         """Use a connection. A subclass writes it, unless the constructor gets a function."""
         raise NotImplementedError
 
