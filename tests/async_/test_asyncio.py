@@ -95,6 +95,23 @@ async def test_timeouts_within_a_hook_that_began_at_once_are_its_own(world: Worl
         assert app.ready
 
 
+async def test_a_hook_that_is_cancelled_at_its_first_wait_may_clean_up(world: World):
+    told: list[str] = []
+
+    class App(Service):
+        async def do_start(self) -> None:
+            asyncio.current_task().cancel()  # type: ignore[union-attr]
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                told.append("cancelled")
+                await asyncio.sleep(0)
+                told.append("cleaned up")
+
+    async with App():
+        assert told == ["cancelled", "cleaned up"]
+
+
 async def test_lifecycle_calls_are_futures_for_those_who_gather_them(world: World):
     services = [Service() for _ in range(3)]
     await asyncio.gather(*(service.start() for service in services))

@@ -66,6 +66,7 @@ class HookTask(_Task):
         self.operation = operation
         self.outcome: Outcome | None = None
         self._waits_for: Any = None
+        self._goes_on = False
         super().__init__(self._go_on(work), loop=loop, context=context)
         # Source: "Extending asyncio" of the Python documentation, task lifetime support.
         current: Any = asyncio.current_task()
@@ -83,12 +84,20 @@ class HookTask(_Task):
 
     async def _go_on(self, work: Coroutine[Any, Any, Any]) -> Outcome:
         """From the first wait on. Nothing may leave the task: asyncio ends on SystemExit."""
+        self._goes_on = True
         if self.outcome is not None:
             return None, None
         try:
             return await _resumed(work, self._waits_for), None
         except BaseException as error:  # noqa: BLE001 - raised again in the operation
             return None, error
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Cancel what the hook waits for: asyncio would drop a task that has not begun."""
+        if self._goes_on or self.done():
+            return super().cancel(msg)
+        self.get_loop().call_soon(super().cancel, msg)  # it goes on before that
+        return True
 
 
 @types.coroutine
@@ -264,9 +273,6 @@ class OperationRun:
         if hook.outcome is None:
             self._interruption = None
             outcome = await self._wait_for(hook, service, name, limit)
-            if outcome is None:
-                work.close()  # it was cancelled before it went on
-                outcome = None, asyncio.CancelledError()
         else:
             outcome, hook.outcome = hook.outcome, (None, None)
         value, error = outcome
@@ -285,7 +291,7 @@ class OperationRun:
 
     async def _wait_for(
         self, hook: HookTask, service: Service, name: str, limit: float | None
-    ) -> Outcome | None:
+    ) -> Outcome:
         self._hook = hook
         self._where = service, name
         self._limit = limit
@@ -300,7 +306,8 @@ class OperationRun:
             self._alarm.cancel()
             self._alarm = None
         if hook.done():
-            return None if hook.cancelled() else hook.result()
+            outcome: Outcome = hook.result()
+            return outcome
         assert self._interruption is not None  # noqa: S101 - for the type checker
         raise self._interruption  # it is left behind
 
