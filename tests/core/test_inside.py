@@ -51,13 +51,16 @@ async def test_a_task_that_stops_its_own_service_gets_the_call_back_and_ends(wor
 
 async def test_all_tasks_of_a_service_may_stop_it_at_once(world: World):
     async def work(node: Node) -> None:
+        await all_are_there.passed()
         await done(node.stop())
         await hang(node)
 
+    all_are_there = world.gate()
     root = plant(world, "a(b)")
     await done(root.start())
     for _ in range(5):
         root["b"].task(work)
+    all_are_there.open()
     await done(root["b"].wait("stopped"))
     await done(root.stop())
     assert root.told == "+b +a -b -a"
