@@ -18,6 +18,16 @@ APP = """
             print("Hello")
             self.async_.sleep(1000)
 
+    class OnThreads(Service):
+        backend = "threading"
+
+        def do_start(self):
+            print(f"on {self.root.backend_in_use.name}")
+
+    class Parent(Service):
+        def __init__(self):
+            self.add_service(OnThreads())
+
     class Mixed(Service):
         names = ("gevent", "threading")
 
@@ -64,6 +74,22 @@ def test_a_plain_task_runs_and_stops_on_every_backend(app: Workshop, backend: st
     program.wait_for("^Hello$")
     assert program.stops(signal.SIGINT) == 0
     assert "WARNING" not in program.output
+
+
+@pytest.mark.parametrize("target", ["OnThreads", "Parent"])
+def test_what_a_class_says_counts_unless_something_else_is_said_outside(
+    app: Workshop, target: str
+) -> None:
+    app.write("app.conf.py", f"service = 'app.{target}'\nbackend = 'asyncio'\n")
+    for words, backend in (
+        ([f"app.{target}"], "threading"),
+        (["--backend", "gevent", f"app.{target}"], "gevent"),
+        (["app.conf.py"], "asyncio"),
+        (["--backend", "gevent", "app.conf.py"], "gevent"),
+    ):
+        program = app.begin("ginkgo", *words)
+        program.wait_for(f"^on {backend}$")
+        assert program.stops(signal.SIGINT) == 0
 
 
 @pytest.mark.parametrize(("target", "other"), [("Mixed", "threading"), ("Second", "asyncio")])

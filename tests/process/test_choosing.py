@@ -45,7 +45,7 @@ def test_a_coroutine_hook_makes_it_asyncio_and_is_named(write):
     choice = choose(Options("app.App"), {})
     assert choice.backend == "asyncio"
     assert choice.because == "App.do_start is a coroutine function"
-    assert not choice.chosen
+    assert not choice.outside
 
 
 def test_what_is_said_comes_before_what_is_seen(write, monkeypatch: pytest.MonkeyPatch):
@@ -59,7 +59,16 @@ def test_what_is_said_comes_before_what_is_seen(write, monkeypatch: pytest.Monke
 
 def test_the_class_may_say_it(write):
     write("app.py", "class App(Service):\n    backend = 'ginkgo.async_.threading'\n")
-    assert choose(Options("app.App"), {}) == Choice("threading", chosen=True)
+    assert choose(Options("app.App"), {}) == Choice("threading")
+
+
+def test_a_backend_of_a_class_that_there_is_not_is_told_with_its_place(write, tmp_path: Path):
+    write("app.py", "class App(Service):\n    backend = 'tornado'\n")
+    with pytest.raises(ConfigError) as caught:
+        choose(Options("app.App"), {})
+    assert str(caught.value) == (
+        f"{tmp_path}/app.py:3: App.backend must be one of gevent, asyncio, threading, not 'tornado'"
+    )
 
 
 @pytest.mark.parametrize(

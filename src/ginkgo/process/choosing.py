@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..async_ import BACKENDS
 from ..core.errors import ConfigError
 from ..core.matching import HOOKS, check_backend
 from .options import Options
@@ -41,13 +42,13 @@ class Choice:
 
     Attributes:
         backend: its name.
-        chosen: somebody has said so.
-        because: why it is not the default, where nobody has.
+        because: why it is not the default, where nobody has said it.
+        outside: it was said outside of the application: that comes before what a class says.
     """
 
     backend: str
-    chosen: bool = False
     because: str = ""
+    outside: bool = False
 
 
 def choose(options: Options, known: dict[str, Any]) -> Choice:
@@ -56,6 +57,9 @@ def choose(options: Options, known: dict[str, Any]) -> Choice:
     Args:
         options: what the command line says.
         known: what its config file says in so many words.
+
+    Raises:
+        ConfigError: a class has a backend that there is not.
     """
     given = dict(each.partition("=")[::2] for each in options.assignments)
     said = (
@@ -65,7 +69,7 @@ def choose(options: Options, known: dict[str, Any]) -> Choice:
         or known.get("backend")
     )
     if said:
-        return Choice(str(said).removeprefix("ginkgo.async_."), chosen=True)
+        return Choice(_short(str(said)), outside=True)
     return _read_on(options.target, known)
 
 
@@ -76,7 +80,7 @@ def check(root: Service, choice: Choice) -> None:
         ConfigError: it needs another backend than the one that the process is prepared for, or has
             parts for two.
     """
-    name = (root.backend or choice.backend).removeprefix("ginkgo.async_.")
+    name = _short(root.backend or choice.backend)
     if "gevent" in (name, choice.backend) and name != choice.backend:
         raise ConfigError(
             f"{root.path}: its backend is {name}, and this process was prepared for "
@@ -163,9 +167,9 @@ class _Source:
             module, name = waiting.popleft()
             for node in module.names.get(name, ()):
                 if type(node).__name__ == "ClassDef":
-                    said = _backend_of(node)
+                    said = _backend_of(node, module.path)
                     if said:
-                        return Choice(said.removeprefix("ginkgo.async_."), chosen=True)
+                        return Choice(said)
                     because = because or _coroutine_hook(node)
             origin, attribute = module.imports.get(name, ("", ""))
             if origin.startswith("ginkgo.async_.") and attribute != "ASGIServer":
@@ -282,12 +286,21 @@ def _nodes(node: Any) -> Iterator[Any]:
                 yield from _nodes(child)
 
 
-def _backend_of(node: Any) -> str:
+def _short(name: str) -> str:
+    return name.removeprefix("ginkgo.async_.")
+
+
+def _backend_of(node: Any, path: str) -> str:
     for statement in node.body:
         targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
         value = getattr(getattr(statement, "value", None), "value", None)
         if any(getattr(each, "id", "") == "backend" for each in targets) and isinstance(value, str):
-            return value
+            if _short(value) not in BACKENDS:
+                raise ConfigError(
+                    f"{path}:{statement.lineno}: {node.name}.backend must be one of "
+                    f"{', '.join(BACKENDS)}, not {value!r}"
+                )
+            return _short(value)
     return ""
 
 

@@ -134,8 +134,7 @@ class _Process:
         self._configure_logs(None if identity is None else identity.uid)
         for warning in self.loaded.warnings:
             logger.warning("%s", warning)
-        if not self.choice.chosen:
-            context.backend = self.choice.backend
+        context.backend = self.choice.backend
         backend = context.load_backend(self.choice.backend)
         self._watch_signals(backend)
         self.pidfile = Pidfile(
@@ -149,6 +148,8 @@ class _Process:
             print(f"Starting process with {self.options.target}...")
         self.root = make_service(self.loaded.factory, self.loaded.label)
         context.root = self.root
+        if self.choice.outside:
+            self.root.backend = self.choice.backend
         check(self.root, self.choice)
         if self.root.backend_in_use is not backend:  # that of an instance, which nobody could read
             self._watch_signals(self.root.backend_in_use)
