@@ -15,11 +15,14 @@ from importlib.metadata import PackageNotFoundError, version
 from benchmarks.harness import Options, Report
 from benchmarks.machine import core_note, cores, on_core
 
-NAMES = ("echo", "connrate", "idle", "wsgi", "asgi", "spawn", "tree", "setting", "startup", "stop")
+NAMES = (
+    *("echo", "connrate", "idle", "wsgi", "asgi", "bridge"),
+    *("spawn", "tree", "setting", "startup", "stop"),
+)
 """In the order of a full run."""
 
 DISTRIBUTIONS = (
-    *("gevent", "greenlet", "uvloop", "uvicorn", "httptools"),
+    *("gevent", "greenlet", "uvloop", "uvicorn", "httptools", "nats-py"),
     *("asphalt", "twisted", "gunicorn"),
 )
 

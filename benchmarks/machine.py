@@ -239,13 +239,16 @@ def console_script(name: str) -> str:
     return str(path)
 
 
-def figures_of(script: str, *arguments: str) -> Figures:
-    """Runs a script of `scripts/` on the servers' core; its last line is JSON with figures.
+def figures_of(script: str, *arguments: str, core: int | None = None) -> Figures:
+    """Runs a script of `scripts/`; its last line is JSON with figures.
+
+    Args:
+        core: where it runs, instead of the servers' core.
 
     Raises:
         Unmeasured: it failed; with the last line that it wrote.
     """
-    with scratch_environment() as env, on_core(cores()[0]):
+    with scratch_environment() as env, on_core(cores()[0] if core is None else core):
         done = subprocess.run(
             [sys.executable, str(SCRIPTS / script), *arguments],
             cwd=ROOT,
