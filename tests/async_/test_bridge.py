@@ -302,3 +302,14 @@ def test_it_works_where_gevent_has_patched_everything(shop: Workshop, loop: str)
     program.wait_for(f"^on {loop}$")
     assert program.stops() == 0
     assert "cancelled" in program.lines
+
+
+def test_a_loop_of_one_greenlet_is_nothing_to_the_others(root: Node):
+    loop = asyncio.new_event_loop()
+    asyncio._set_running_loop(loop)  # one greenlet has called asyncio.run(), and waits in it
+    try:
+        assert root.async_.sleep(0) is None
+        assert root.async_.to_thread(int) == 0
+    finally:
+        asyncio._set_running_loop(None)
+        loop.close()

@@ -421,9 +421,17 @@ class Primitives:
         self.spawn = service.spawn
         self.spawn_later = service.spawn_later
 
+    def _loop_elsewhere(self) -> Any:
+        """The module asyncio if the caller is in a loop of another thread: that of the bridge.
+
+        In the tree's own thread a loop may be that of any greenlet, which has called asyncio.run().
+        """
+        asyncio = in_a_loop()
+        return None if asyncio and self._service.backend_in_use.here else asyncio
+
     def sleep(self, seconds: float = 0) -> Any:
         """Let others run for `seconds`. A coroutine function, on the bridge, awaits it."""
-        if asyncio := in_a_loop():
+        if asyncio := self._loop_elsewhere():
             return asyncio.sleep(seconds)
         return gevent.sleep(seconds)
 
@@ -452,7 +460,7 @@ class Primitives:
         That wait can be ended, when the function cannot: the thread is then left to itself. A
         coroutine function, on the bridge, awaits it.
         """
-        if asyncio := in_a_loop():
+        if asyncio := self._loop_elsewhere():
             return asyncio.to_thread(function, *args, **kwargs)
         if get_hub_if_exists() is None:  # this is a real thread
             return function(*args, **kwargs)
@@ -465,7 +473,7 @@ class Primitives:
         Raises:
             TimeoutError: it took more than `timeout` seconds.
         """
-        if in_a_loop():
+        if self._loop_elsewhere():
             return within(timeout, work)
         if get_hub_if_exists() is None:  # this is a real thread
             from .bridge import bridge
