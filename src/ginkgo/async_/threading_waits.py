@@ -210,14 +210,14 @@ def start_thread(strand: Strand, function: Callable[[], object], name: str) -> t
     it, because a program that is started from there would inherit that; on Linux the main thread
     gets them first all the same (signal(7): any thread may, but the kernel tries that one first).
     """
-
-    def run() -> None:
-        _local.strand = strand
-        function()
-
-    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread = threading.Thread(target=_run, args=(strand, function), name=name, daemon=True)
     thread.start()
     return thread
+
+
+def _run(strand: Strand, function: Callable[[], object]) -> None:
+    _local.strand = strand
+    function()
 
 
 def stack_of(thread: threading.Thread | None) -> str:

@@ -101,6 +101,8 @@ class DatagramServer(Server):
 class DatagramHandler(Handler):
     """What handles one datagram."""
 
+    __slots__ = ("address", "data", "server")
+
     def __init__(self, server: DatagramServer, data: bytes, address: Any) -> None:
         super().__init__()
         self.server = server

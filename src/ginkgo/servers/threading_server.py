@@ -41,9 +41,10 @@ class Handler:
         began: when it came in, in monotonic seconds.
     """
 
-    worker: Worker | None = None
+    __slots__ = ("began", "worker")
 
     def __init__(self) -> None:
+        self.worker: Worker | None = None
         self.began = time.monotonic()
 
     @property
@@ -310,11 +311,15 @@ def out_of_resources(error: Exception) -> bool:
 
 
 class Crew:
-    """The threads of the handlers of one server."""
+    """The threads of the handlers of one server.
+
+    Attributes:
+        guard: held while it is decided who works on what.
+    """
 
     def __init__(self, name: str) -> None:
-        self._name = name
-        self._guard = threading.Lock()
+        self._name = f"{name}: handler"
+        self.guard = threading.Lock()
         self._idle: list[Worker] = []
         self._over = False
         self._context = contextvars.copy_context()
@@ -325,12 +330,12 @@ class Crew:
         Raises:
             RuntimeError: there is no thread left.
         """
-        with self._guard:
+        with self.guard:
             worker = self._idle.pop() if self._idle else None
         if worker is not None:
             worker.serve(handler)
             return
-        Worker(self, handler).start(f"{self._name}: handler")
+        Worker(self, handler).start(self._name)
 
     def in_context(self, function: Callable[[], None]) -> None:
         """Call a function with the context variables that the server was started with."""
@@ -338,7 +343,7 @@ class Crew:
 
     def keeps(self, worker: Worker) -> bool:
         """A worker is idle: whether it is to wait for the next handler."""
-        with self._guard:
+        with self.guard:
             if self._over or len(self._idle) >= MOST_IDLE:
                 return False
             self._idle.append(worker)
@@ -346,7 +351,7 @@ class Crew:
 
     def end(self) -> None:
         """Let the threads end: those that are idle now, the others after their handler."""
-        with self._guard:
+        with self.guard:
             self._over = True
             idle, self._idle = self._idle, []
         for worker in idle:
@@ -356,11 +361,12 @@ class Crew:
 class Worker:
     """One thread that runs handlers, one after the other."""
 
+    __slots__ = ("_crew", "_given", "_handler", "_strand", "thread")
+
     def __init__(self, crew: Crew, handler: Handler) -> None:
         self._crew = crew
         self._handler: Handler | None = handler
         self._given = Waiter()
-        self._guard = threading.Lock()
         self._strand = Strand()
         self.thread: threading.Thread | None = None
         handler.worker = self
@@ -377,18 +383,18 @@ class Worker:
 
     def interrupt(self, handler: Handler) -> None:
         """Make what `handler` waits for raise :class:`Stopping`, if it still runs here."""
-        with self._guard:
+        with self._crew.guard:
             if self._strand.owner is handler:
                 self._strand.interrupt(Stopping())
 
     def _run(self) -> None:
         while (handler := self._handler) is not None:
             self._handler = None
-            with self._guard:
+            with self._crew.guard:
                 self._strand.owner = handler
                 self._strand.pending = None
             self._crew.in_context(handler.run)
-            with self._guard:
+            with self._crew.guard:
                 self._strand.owner = None
             handler.worker = None
             del handler

@@ -131,6 +131,8 @@ class StreamServer(Server):
 class StreamHandler(Handler):
     """What serves one connection."""
 
+    __slots__ = ("address", "server", "socket")
+
     def __init__(self, server: StreamServer, connection: socket.socket, address: Any) -> None:
         super().__init__()
         self.server = server
