@@ -353,7 +353,9 @@ class AsyncioBackend:
         kwargs: Mapping[str, Any],
         delay: float | None = None,
     ) -> Task:
-        if running_loop() is not self.loop and not self._at_rest_here:
+        loop = self.loop
+        # running_loop() alone would cost a tenth of the task: it asks the kernel for the pid.
+        if (get_ident() != self._thread or not loop.is_running()) and not self.here:
             return self._spawn_from_thread(service, function, args, kwargs, delay)
         code = getattr(function, "__code__", None)  # nearly always: the call below costs 5 %
         if delay is not None:
@@ -362,7 +364,7 @@ class AsyncioBackend:
             work = run(service, function, args, kwargs)
         else:
             work = run_in_thread(service, function, args, kwargs)
-        task = self.loop.create_task(work)
+        task = loop.create_task(work)
         tasks = service._tasks
         if tasks is None:
             tasks = service._tasks = set()

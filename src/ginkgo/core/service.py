@@ -32,7 +32,7 @@ from .context import context
 from .errors import UsageError
 from .failure import Abandoned, Failure
 from .matching import natural_backend
-from .state import FAILED, READY, STARTING, STATES, STOPPED, State, notify
+from .state import AT_AN_END, READY, STARTING, STATES, State, notify
 from .tasks import refuse_spawn
 from .waiting import at_rest
 
@@ -420,7 +420,7 @@ class Service:
         Raises:
             SpawnRefused: the service is stopped.
         """
-        if self._state in (STOPPED, FAILED):
+        if self._state in AT_AN_END:
             refuse_spawn(self)
         backend = self._backend or self.backend_in_use
         return backend.spawn(self, function, args, kwargs)

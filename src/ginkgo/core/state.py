@@ -42,6 +42,7 @@ STOPPING: Final = "stopping"
 STOPPED: Final = "stopped"
 FAILED: Final = "failed"
 
+AT_AN_END: Final = frozenset((STOPPED, FAILED))
 STATES: Final = (INIT, STARTING, READY, STOPPING, STOPPED, FAILED)
 
 TRANSITIONS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
