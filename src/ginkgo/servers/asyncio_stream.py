@@ -160,7 +160,9 @@ async def close(writer: asyncio.StreamWriter) -> None:
         if not writer.is_closing():  # a second close() breaks asyncio's TLS
             writer.close()
         if encrypts:  # all is out, the goodbye too, and this would wait for the peer's
-            writer.get_extra_info("socket").shutdown(socket.SHUT_RD)
+            descriptor = os.dup(writer.get_extra_info("socket").fileno())
+            with socket.socket(fileno=descriptor) as same:  # uvloop's object cannot do it
+                same.shutdown(socket.SHUT_RD)
         await writer.wait_closed()
     except OSError:
         pass  # the peer did not wait for it
