@@ -202,7 +202,7 @@ class Bridge:
         ended: Callable[[], object],
         wait: Callable[[], object],
     ) -> T:
-        """Wait for a coroutine, in a greenlet or thread.
+        """Wait for a coroutine, in a greenlet or thread that runs no loop.
 
         Whatever `wait` raises cancels the coroutine, whose end is waited for before it is raised.
 
@@ -217,9 +217,6 @@ class Bridge:
             TimeoutError: it took more than `timeout` seconds.
             BaseException: what the coroutine raised, or `wait`.
         """
-        if asyncio._get_running_loop() is not None:
-            work.close()
-            raise RuntimeError("run() blocks, and would hold up the loop that it is called in")
         call = Call(work, ended, timeout)
         self.post(call.begin)
         reason: BaseException | None = None

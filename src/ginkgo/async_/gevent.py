@@ -159,7 +159,7 @@ class GeventBackend:
         self._wakeup = hub.loop.async_(ref=False)
         self._wakeup.start(self._run_posted)
         self._waking = False
-        self._kept_alive = _KeptAlive(self._wakeup)
+        self._holding = 0
         self._bridge: Bridge | None = None  # imported when it is first needed
         self._life = thread_life()
 
@@ -182,12 +182,13 @@ class GeventBackend:
         greenlet = self._begin(operation, work)
         operation.caller = current
         try:
-            with self._kept_alive:
-                greenlet.released.wait()
+            self._keep_alive()
+            greenlet.released.wait()
         except BaseException:
             self._leave(operation)
             raise
         finally:
+            self._let_go()
             operation.caller = None
             for task in operation.left_out:
                 task.kill(block=False)
@@ -297,8 +298,22 @@ class GeventBackend:
     async def wait(self, signal: Any, timeout: float | None) -> bool:
         if isinstance(signal, ThreadSignal):
             return signal.wait(timeout)
-        with self._kept_alive:
+        self._keep_alive()
+        try:
             return bool(signal.wait(timeout))
+        finally:
+            self._let_go()
+
+    def _keep_alive(self) -> None:
+        """While somebody waits, another thread may be what ends the wait: that is no deadlock."""
+        self._holding += 1
+        if self._holding == 1:
+            self._wakeup.ref = True
+
+    def _let_go(self) -> None:
+        self._holding -= 1
+        if not self._holding:
+            self._wakeup.ref = False
 
     # -- tasks -----------------------------------------------------------------------------------
 
@@ -378,35 +393,21 @@ class GeventBackend:
             self._bridge = bridge
         waiter: Waiter[None] = Waiter(self._hub)
         ended = partial(self.post, waiter.switch, None)
-        with self._kept_alive:
+        self._keep_alive()
+        try:
             return self._bridge.run(work, timeout, ended, waiter.get)
+        finally:
+            self._let_go()
 
     def run_in_thread(self, function: Callable[[], T]) -> T:
         """Wait in a greenlet for what a native thread calls."""
         waiter: Waiter[Outcome] = Waiter(self._hub)
         in_thread(function, partial(self.post, waiter.switch))
-        with self._kept_alive:
+        self._keep_alive()
+        try:
             return result_of(waiter.get())  # type: ignore[no-any-return]
-
-
-class _KeptAlive:
-    """While somebody waits, another thread may be what ends the wait: that is no deadlock."""
-
-    __slots__ = ("_holding", "_wakeup")
-
-    def __init__(self, wakeup: Any) -> None:
-        self._wakeup = wakeup
-        self._holding = 0
-
-    def __enter__(self) -> None:
-        self._holding += 1
-        if self._holding == 1:
-            self._wakeup.ref = True
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._holding -= 1
-        if not self._holding:
-            self._wakeup.ref = False
+        finally:
+            self._let_go()
 
 
 class Timeout(gevent.Timeout, TimeoutError):
@@ -479,7 +480,7 @@ class Primitives:
             from .bridge import bridge
 
             return bridge.run_in_thread(work, timeout)
-        mine = cast(GeventBackend, backend())
+        mine: Any = backend()
         return mine.run_on_bridge(work, timeout)
 
     @property
