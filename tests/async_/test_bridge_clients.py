@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import aiohttp
@@ -258,8 +259,6 @@ async def test_a_bridge_that_was_closed_is_made_again(world: World, url: str):
 
 
 async def test_aiohttp_asks_a_server_of_the_same_tree(world: World):
-    from importlib import import_module
-
     backend = import_module(f"ginkgo.async_.{world.name}")
 
     def hello(environ: Any, start_response: Any) -> list[bytes]:
@@ -281,3 +280,70 @@ async def test_aiohttp_asks_a_server_of_the_same_tree(world: World):
     paths = [f"/{number}" for number in range(20)]
     with app:
         assert app.async_.run(fetch(paths)) == paths
+
+
+# -- the lifecycle ----------------------------------------------------------------------------
+
+
+async def test_a_coroutine_starts_and_stops_services_and_the_loop_goes_on(world: World):
+    root, other = Service(), Service()
+    turns = []
+
+    async def turn() -> None:
+        while True:
+            turns.append(1)
+            await asyncio.sleep(0)
+
+    async def work() -> list[str]:
+        states = []
+        beside = asyncio.create_task(turn())
+        await other.start()
+        states.append(other.state.current)
+        await other.stop()
+        states.append(other.state.current)
+        await other.stop()
+        beside.cancel()
+        return states
+
+    root.add_service(other)
+    with root:
+        assert root.async_.run(work()) == ["ready", "stopped"]
+        assert turns
+
+
+async def test_a_coroutine_stops_its_own_service(world: World):
+    root = Service()
+    told = []
+
+    async def work() -> None:
+        try:
+            await root.stop()
+        finally:
+            told.append(root.state.current)
+
+    root.start()
+    task = root.spawn(work)
+    assert root.wait("stopped", 10)
+    await until(world, lambda: world.ended(task))
+    assert told
+
+
+async def test_an_application_stops_the_server_that_it_runs_on(world: World):
+    asked = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(server.stop())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"goodbye"})
+
+    async def fetch(url: str) -> bytes:
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            return await response.read()
+
+    make = import_module(f"ginkgo.async_.{world.name}").ASGIServer
+    root = Service()
+    server = root.add_service(make(("127.0.0.1", 0), app, lifespan="off"))
+    with root:
+        assert root.async_.run(fetch(f"http://127.0.0.1:{server.port}/")) == b"goodbye"
+        assert server.wait("stopped", 10)
+        assert server.cut == 0

@@ -99,6 +99,16 @@ def in_a_loop() -> Any:
     return asyncio if asyncio and asyncio._get_running_loop() is not None else None
 
 
+def beside_the_loop(drive: Callable[..., Any], *args: Any) -> Any:
+    """Carry an operation out for a coroutine on the bridge, which may await it.
+
+    To wait for it in the loop's own thread would hold up what the operation itself may need there.
+    """
+    import asyncio
+
+    return asyncio.get_running_loop().run_in_executor(None, drive, *args)
+
+
 Outcome = tuple[Any, BaseException | None]
 """What a function returned, or raised."""
 

@@ -36,6 +36,7 @@ from .base import (
     Outcome,
     ThreadSignal,
     Visitor,
+    beside_the_loop,
     in_a_loop,
     in_thread,
     is_coroutine_function,
@@ -250,6 +251,8 @@ class GeventBackend:
                 logger.exception("What was posted to the loop raised: %r", function)
 
     def _drive_from_thread(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> Any:
+        if in_a_loop():
+            return beside_the_loop(self._drive_from_thread, operation, work)
         if operation.kind in ("stop", "reload") and at_rest(operation.service):
             return run_to_end(work)  # the hub's thread may not come round any more
         if not self.alive:

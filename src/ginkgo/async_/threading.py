@@ -38,7 +38,14 @@ from ..core.backend import Operation
 from ..core.errors import ConfigError
 from ..core.tasks import refuse_spawn, task_failed, task_name
 from ..core.waiting import at_rest
-from .base import is_coroutine_function, on_bridge, repeating, run_to_end
+from .base import (
+    beside_the_loop,
+    in_a_loop,
+    is_coroutine_function,
+    on_bridge,
+    repeating,
+    run_to_end,
+)
 from .threading_operations import Monitor, OperationThread
 from .threading_primitives import Event, Primitives
 from .threading_waits import Stopping, Strand, Timeout, Waiter, current, stack_of, start_thread
@@ -199,6 +206,8 @@ class ThreadingBackend:
     # -- operations ------------------------------------------------------------------------------
 
     def drive(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> Any:
+        if in_a_loop():
+            return beside_the_loop(self.drive, operation, work)
         strand = current()
         if self.monitor.mine:
             if not strand.runs:  # what is called under the monitor cannot wait
