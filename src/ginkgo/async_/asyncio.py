@@ -164,7 +164,8 @@ class AsyncioBackend:
         if self._at_rest_here:
             driven = self._begin(operation, work)
             try:
-                return self.loop.run_until_complete(driven)
+                self.loop.run_until_complete(_end_of(driven))
+                return driven.result()
             except BaseException:
                 if not driven.done():  # Ctrl+C
                     leave(operation)
@@ -447,6 +448,13 @@ class _Watcher:
     def close(self) -> None:
         if not self._loop.is_closed():
             self._loop.remove_reader(self._fd)
+
+
+def _end_of(driven: Driven) -> asyncio.Future[None]:
+    """Done when the call is, whatever came of it: for a SystemExit no loop would be stopped."""
+    ended: asyncio.Future[None] = driven.get_loop().create_future()
+    driven.add_done_callback(lambda _: ended.set_result(None))
+    return ended
 
 
 def _already(loop: asyncio.AbstractEventLoop, result: Any) -> asyncio.Future[Any]:

@@ -238,6 +238,7 @@ async def _bring_down(
     operation: Operation, service: Service, errors: list[BaseException], end: str
 ) -> None:
     """The exact reverse of a start. Never stops half way."""
+    before = len(errors)
     move(service, "stop")
     service._operation = operation
     service._children_up = False
@@ -255,6 +256,8 @@ async def _bring_down(
     except BaseException as error:  # noqa: BLE001 - a tree too deep for Python, say
         _collect(service, "stop", error, errors)
     finally:
+        if len(errors) > before:  # there for those who wait for the end
+            service.stop_errors = tuple(errors[before:])
         service._operation = None
         move(service, end)
 
