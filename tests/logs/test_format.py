@@ -46,6 +46,10 @@ def test_it_is_the_seeds_format() -> None:
     assert rest == "      INFO service: Starting up!"
 
 
+def test_a_newline_that_ends_a_message_is_no_part_of_it() -> None:
+    assert Formatter("%(message)s").format(record("one\ntwo\n")) == r"one\ntwo"
+
+
 @pytest.mark.fault(142)
 @given(st.text(), st.text(), st.text())
 def test_one_record_is_one_line(message: str, argument: str, extra: str) -> None:

@@ -115,7 +115,7 @@ def _indented(text: str) -> str:
 
 def _message(record: logging.LogRecord) -> str:
     try:
-        return record.getMessage()
+        return record.getMessage().rstrip("\n")  # some end it themselves, as uvicorn does
     except Exception as error:  # noqa: BLE001 - the user's __str__ and __format__ run in there
         where = f"{record.filename}:{record.lineno}"
         return f"{_text(record.msg)} [{where}: cannot be formatted: {_text(error, named=True)}]"
