@@ -29,12 +29,12 @@ GEVENT: Mapping[str, Command] = {
     "ginkgo": lambda: ginkgo("ginkgo_servers.Echo"),
 }
 PROTOCOLS: Mapping[str, Command] = {
-    "uvloop": lambda: python("asyncio_echo.py", "protocol"),
-    "ginkgo": lambda: ginkgo("ginkgo_asyncio.Protocol"),
+    "uvloop": lambda: python("asyncio_echo.py", "protocol", "uvloop"),
+    "ginkgo": lambda: [*ginkgo("ginkgo_asyncio.Protocol"), "--set", "loop=uvloop"],
 }
 STREAMS: Mapping[str, Command] = {
-    "asyncio": lambda: python("asyncio_echo.py", "streams"),
-    "ginkgo": lambda: ginkgo("ginkgo_asyncio.Streams"),
+    "asyncio": lambda: python("asyncio_echo.py", "streams", "uvloop"),
+    "ginkgo": lambda: [*ginkgo("ginkgo_asyncio.Streams"), "--set", "loop=uvloop"],
 }
 THREADS: Mapping[str, Command] = {
     "socketserver": lambda: python("threading_echo.py"),

@@ -18,13 +18,19 @@ from benchmarks.harness import (
     ratio_goal,
 )
 from benchmarks.load import Load, idle_connections
-from benchmarks.machine import Running, memory_kib, running
+from benchmarks.machine import Running, ginkgo, memory_kib, python, running
+
+ON_ASYNCIO: Mapping[str, Command] = {
+    "asyncio": lambda: python("asyncio_echo.py", "protocol", "asyncio"),
+    "ginkgo": lambda: [*ginkgo("ginkgo_asyncio.Protocol"), "--set", "loop=asyncio"],
+}
 
 
 def run(options: Options) -> list[Report]:
     """Measures the growth of a server by 5,000 connections, after one exchange on each."""
     return [
         _side_by_side("gevent", GEVENT, options),
+        _side_by_side("protocols on asyncio's own loop", ON_ASYNCIO, options),
         _side_by_side("protocols on uvloop", PROTOCOLS, options),
         _side_by_side("streams on uvloop", STREAMS, options),
         _side_by_side("threads", THREADS, options),

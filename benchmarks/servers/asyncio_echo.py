@@ -1,6 +1,6 @@
-"""Echo with bare asyncio on uvloop: what our servers on asyncio are held against.
+"""Echo with bare asyncio: what our servers on asyncio are held against.
 
-asyncio_echo.py protocol|streams
+asyncio_echo.py protocol|streams uvloop|asyncio
 """
 
 import asyncio
@@ -21,4 +21,5 @@ async def serve(kind: str) -> None:
     await server.serve_forever()
 
 
-uvloop.run(serve(sys.argv[1]))
+run = uvloop.run if sys.argv[2] == "uvloop" else asyncio.run
+run(serve(sys.argv[1]))
