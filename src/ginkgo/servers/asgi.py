@@ -18,7 +18,7 @@ from typing import Any
 
 from ..async_.base import is_coroutine_function
 from ..core.errors import ApplicationFailed, ConfigError
-from .asyncio_stream import ProtocolServer
+from .asyncio_stream import ProtocolServer, connection_of
 from .listening import CUT_TIME
 
 try:
@@ -239,9 +239,9 @@ class Protocols(set[Any]):
 
     def discard(self, protocol: Any) -> None:
         super().discard(protocol)
-        self._left = getattr(protocol, "ginkgo_handler", None)
+        self._left = connection_of(protocol)
 
     def add(self, protocol: Any) -> None:
         super().add(protocol)
-        if not hasattr(protocol, "ginkgo_handler") and self._left is not None:
+        if connection_of(protocol) is None and self._left is not None:
             self._left.watch(protocol)
