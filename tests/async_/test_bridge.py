@@ -267,6 +267,7 @@ def test_it_works_where_gevent_has_patched_everything(shop: Workshop, loop: str)
         "app.py",
         """
         import asyncio
+        import os
         import gevent.server
         from ginkgo import Service
 
@@ -276,6 +277,7 @@ def test_it_works_where_gevent_has_patched_everything(shop: Workshop, loop: str)
                 self.server.start()
                 self.spawn(self.forever)
                 print(self.async_.run(self.ask()), self.async_.run(asyncio.to_thread(abs, -5)))
+                print("descriptors more:", self.async_.run(self.look_up()))
 
             def handle(self, connection, address):
                 connection.sendall(connection.recv(10).upper())
@@ -288,10 +290,18 @@ def test_it_works_where_gevent_has_patched_everything(shop: Workshop, loop: str)
                 writer.close()
                 return answer
 
+            async def look_up(self):
+                loop = asyncio.get_running_loop()
+                await loop.getaddrinfo("localhost", 80)
+                before = len(os.listdir("/proc/self/fd"))
+                for _ in range(20):
+                    await loop.getaddrinfo("localhost", 80)
+                return len(os.listdir("/proc/self/fd")) - before
+
             async def forever(self):
-                kind = type(asyncio.get_running_loop()).__mro__[1]
+                kinds = {kind.__module__ for kind in type(asyncio.get_running_loop()).__mro__}
                 try:
-                    print("on", kind.__module__.split(".")[0])
+                    print("on", "uvloop" if "uvloop" in kinds else "asyncio")
                     await asyncio.sleep(1000)
                 finally:
                     print("cancelled")
@@ -299,6 +309,7 @@ def test_it_works_where_gevent_has_patched_everything(shop: Workshop, loop: str)
     )
     program = shop.begin("ginkgo", "--set", f"loop={loop}", "app.App")
     program.wait_for("^b'HELLO' 5$")
+    program.wait_for("^descriptors more: 0$")
     program.wait_for(f"^on {loop}$")
     assert program.stops() == 0
     assert "cancelled" in program.lines

@@ -276,8 +276,16 @@ def _loop_class(kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
 
     if uvloop is not None:
         return BridgeLoop
+
+    class OwnLoop(BridgeLoop):
+        """Its names are resolved by the C library, whatever is patched: uvloop does so itself."""
+
+        async def getaddrinfo(self, *args: Any, **options: Any) -> Any:
+            resolve = partial(native.original("socket", "getaddrinfo"), *args, **options)
+            return await self.run_in_executor(None, resolve)
+
     selector = native.original("selectors", "DefaultSelector")
-    return lambda: BridgeLoop(selector())
+    return lambda: OwnLoop(selector())
 
 
 def _tell_soon(loop: Any, future: asyncio.Future[Any], outcome: Outcome) -> None:
