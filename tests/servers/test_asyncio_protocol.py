@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import socket
 import ssl
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,28 @@ async def test_each_connection_is_served_and_counted(world: World):
             assert server.active == server.accepted == 2
         await until(lambda: server.active == 0)
         assert server.handled == 2
+
+
+async def test_a_protocol_whose_connection_is_lost_is_let_go(world: World):
+    gc.disable()  # it may have nothing to collect
+    try:
+        async with serving() as server:
+            async with connected(server) as client:
+                await client.asks()
+                (protocol,) = (weakref.ref(each.protocol) for each in server._handlers)
+            await until(lambda: server.active == 0)
+            await until(lambda: protocol() is None)
+    finally:
+        gc.enable()
+
+
+async def test_a_connection_that_its_peer_resets_is_lost(world: World):
+    async with serving() as server:
+        with socket.create_connection((server.address.host, server.port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            await until(lambda: server.active == 1)
+        await until(lambda: server.active == 0)
+    assert (server.handled, server.lost) == (0, 1)
 
 
 async def test_it_listens_on_a_unix_socket_and_removes_it(world: World, tmp_path: Path):

@@ -45,6 +45,17 @@ async def test_it_speaks_tls_with_a_certificate(
         assert await client.hears_all(100_000) == b"x" * 100_000
 
 
+async def test_a_client_that_says_goodbye_is_no_failure(
+    kit: Kit, files: dict[str, str], trusting: ssl.SSLContext
+):
+    async with kit.running(kit.stream_server(**files)) as server:
+        client = await secured(kit, server, trusting)
+        assert await client.asks() == b"hello"
+        client.close()
+        await kit.until(lambda: server.active == 0)
+        assert (server.handled, server.failed, server.lost) == (1, 0, 0)
+
+
 async def test_it_speaks_tls_with_a_context_of_ones_own(
     kit: Kit, files: dict[str, str], trusting: ssl.SSLContext
 ):

@@ -160,12 +160,18 @@ async def close(writer: asyncio.StreamWriter) -> None:
         if not writer.is_closing():  # a second close() breaks asyncio's TLS
             writer.close()
         if encrypts:  # all is out, the goodbye too, and this would wait for the peer's
-            descriptor = os.dup(writer.get_extra_info("socket").fileno())
-            with socket.socket(fileno=descriptor) as same:  # uvloop's object cannot do it
-                same.shutdown(socket.SHUT_RD)
+            end_input(writer.transport)
         await writer.wait_closed()
     except OSError:
         pass  # the peer did not wait for it
+
+
+def end_input(transport: asyncio.BaseTransport) -> None:
+    """Shut the input of a socket down. uvloop's own object for it cannot."""
+    view = transport.get_extra_info("socket")
+    if view is not None:  # else it is closed
+        with socket.socket(fileno=os.dup(view.fileno())) as same:
+            same.shutdown(socket.SHUT_RD)
 
 
 class ProtocolServer(Connections):
