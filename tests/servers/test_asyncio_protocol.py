@@ -63,6 +63,18 @@ async def test_a_protocol_whose_connection_is_lost_is_let_go(world: World):
         gc.enable()
 
 
+async def test_a_protocol_that_cannot_be_made_is_a_failure_and_told(
+    world: World, caplog: pytest.LogCaptureFixture
+):
+    def make() -> Any:
+        raise FileNotFoundError("no such greeting")
+
+    async with ProtocolServer(LOCAL, make) as server, connected(server) as client:
+        assert await client.reader.read() == b""
+        assert (server.failed, server.lost, server.active) == (1, 0, 0)
+    assert "FileNotFoundError: no such greeting" in caplog.text
+
+
 async def test_a_connection_that_its_peer_resets_is_lost(world: World):
     async with serving() as server:
         with socket.create_connection((server.address.host, server.port)) as client:

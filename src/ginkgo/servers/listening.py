@@ -213,8 +213,8 @@ class Listening(Service):
 
 
 def raised_by(culprit: object, error: BaseException) -> bool:
-    """Whether `error` came out of a method of `culprit`."""
-    at = error.__traceback__
+    """Whether `error` came out of a method of `culprit`; None has raised nothing."""
+    at = None if culprit is None else error.__traceback__
     while at is not None:
         if at.tb_frame.f_locals.get("self") is culprit:
             return True
