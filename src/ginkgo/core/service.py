@@ -23,7 +23,7 @@ the class, so that a subclass need not call ``super().__init__()``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from . import lifecycle
@@ -33,6 +33,7 @@ from .errors import UsageError
 from .failure import Abandoned, Failure
 from .state import FAILED, READY, STARTING, STATES, STOPPED, State, notify
 from .tasks import refuse_spawn
+from .tree import Place
 from .waiting import at_rest
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class _NotReady:
         return "Service.NOT_READY"
 
 
-class Service:
+class Service(Place):
     """A component that starts, stops and reloads, owns its tasks, and contains other services.
 
     Attributes:
@@ -67,7 +68,6 @@ class Service:
         failure: why the service failed, or None.
         reload_error: what its last `do_reload` raised, or None.
         stop_errors: what its last stop raised, there or below.
-        parent: the service that contains this one, or None.
     """
 
     NOT_READY: Final = _NotReady()
@@ -81,10 +81,8 @@ class Service:
     failure: Failure | None = None
     reload_error: BaseException | None = None
     stop_errors: tuple[BaseException, ...] = ()
-    parent: Service | None = None
 
     _state: str = "init"
-    _children: list[Service] | tuple[()] = ()
     _children_up = False
     _tasks: set[Any] | None = None
     _operation: Operation | None = None
@@ -94,8 +92,6 @@ class Service:
     _ready_told = False
     _reloading: Operation | None = None
     _reload_wanted = False
-    _name: str | None = None
-    _numbers: dict[int, int] | None = None
     _ending: BaseException | None = None
     _start_pending: Any = None
 
@@ -176,89 +172,6 @@ class Service:
         await lifecycle.stop(operation, child, errors)
         self._disown(child)
         lifecycle.raise_collected(operation, f"stopping {path}", errors)
-
-    def _adopt(self, child: Service) -> None:
-        if not isinstance(child, Service):
-            raise UsageError(
-                f"{self.path}: add_service takes a service, not {child!r}",
-                hint="A gevent server becomes a service by ServerWrapper(server).",
-            )
-        if child.parent is not None:
-            raise UsageError(f"{child.path} already has a parent: a service is in one place only")
-        if child is self or any(child is ancestor for ancestor in self._ancestors()):
-            raise UsageError(f"{child.path} cannot be added below itself")
-        if not isinstance(self._children, list):
-            self._children = []
-        self._children.append(child)
-        self._numbers = None
-        child.parent = self
-        if child._backend is not None and self.root._backend is None:
-            self.root._backend = child._backend
-
-    def _disown(self, child: Service) -> None:
-        if child.parent is self and isinstance(self._children, list):
-            # By identity: a service may be a dataclass, and equal to its brother.
-            del self._children[next(i for i, each in enumerate(self._children) if each is child)]
-            self._numbers = None
-            child.parent = None
-
-    @property
-    def children(self) -> tuple[Service, ...]:
-        """The services that this one contains, in the order in which they start."""
-        return tuple(self._children)
-
-    @property
-    def root(self) -> Service:
-        """The topmost service of the tree."""
-        service = self
-        while service.parent is not None:
-            service = service.parent
-        return service
-
-    def walk(self) -> Iterator[Service]:
-        """This service and all below it, parents first."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
-
-    def _ancestors(self) -> Iterator[Service]:
-        service = self.parent
-        while service is not None:
-            yield service
-            service = service.parent
-
-    @property
-    def name(self) -> str:
-        """What the service is called within its parent: its class's name, unless it is set."""
-        return self._name or type(self).__name__
-
-    @name.setter
-    def name(self, name: str) -> None:
-        if not name or "/" in name:
-            raise UsageError(f"a service's name is not empty and has no slash in it: {name!r}")
-        self._name = name
-        if self.parent is not None:
-            self.parent._numbers = None
-
-    @property
-    def path(self) -> str:
-        """Where the service is in its tree: ``app/db/pool``. Of siblings with the same name the
-        second is ``name-2``, and so on."""
-        if self.parent is None:
-            return self.name
-        number = self.parent._number_of(self)
-        return f"{self.parent.path}/{self.name}" + (f"-{number}" if number > 1 else "")
-
-    def _number_of(self, child: Service) -> int:
-        numbers = self._numbers
-        if numbers is None or id(child) not in numbers:
-            # For all of them at once: one by one, ten thousand paths took twenty seconds.
-            numbers = {}
-            seen: dict[str, int] = {}
-            for each in self.children:
-                numbers[id(each)] = seen[each.name] = seen.get(each.name, 0) + 1
-            self._numbers = numbers
-        return numbers.get(id(child), 1)
 
     # -- lifecycle -------------------------------------------------------------------------------
 
