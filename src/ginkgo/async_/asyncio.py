@@ -49,6 +49,7 @@ from .base import (
     thread_life,
 )
 from .loops import new_loop
+from .pulse import Detach, Pulse, attach_to_loop
 
 if TYPE_CHECKING:
     from ..core.service import Service
@@ -312,10 +313,17 @@ class AsyncioBackend:
         self.loop.add_reader(fd, callback)
         return _Watcher(self.loop, fd)
 
+    def attach_pulse(self, pulse: Pulse) -> Detach:
+        runs = {AsyncioBackend.run.__code__, AsyncioBackend.drive.__code__}
+        return attach_to_loop(self.loop, pulse, runs)
+
     # -- waiting ---------------------------------------------------------------------------------
 
     def now(self) -> float:
         return time.monotonic()
+
+    def later(self, seconds: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
+        return self.loop.call_later(seconds, callback)
 
     def signal(self) -> Signal:
         loop = running_loop()

@@ -41,6 +41,7 @@ from .base import (
     thread_life,
 )
 from .gevent_operations import OperationGreenlet
+from .pulse import Detach, Pulse, attach_to_hub
 
 if TYPE_CHECKING:
     from ..core.service import Service
@@ -134,6 +135,25 @@ class Task(_Greenlet):
         """The same as ``sys.exc_info()`` gave it: ``get()`` raises this."""
         error = self.raised
         return super().exc_info if error is None else (type(error), error, error.__traceback__)
+
+
+def _call(function: Callable[..., object], args: tuple[object, ...] = ()) -> None:
+    try:
+        function(*args)
+    except Exception:
+        logger.exception("What the loop was to call raised: %r", function)
+
+
+class _Timer:
+    """One call that is due later."""
+
+    __slots__ = ("_timer",)
+
+    def __init__(self, timer: Any) -> None:
+        self._timer = timer
+
+    def cancel(self) -> None:
+        self._timer.close()
 
 
 class GeventBackend:
@@ -232,11 +252,7 @@ class GeventBackend:
     def _run_posted(self) -> None:
         self._waking = False  # before the look: what comes behind it wakes us again
         while self._posted:
-            function, args = self._posted.popleft()
-            try:
-                function(*args)
-            except Exception:
-                logger.exception("What was posted to the loop raised: %r", function)
+            _call(*self._posted.popleft())
 
     def _drive_from_thread(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> Any:
         if operation.kind in ("stop", "reload") and at_rest(operation.service):
@@ -276,10 +292,19 @@ class GeventBackend:
         watcher.start(callback)
         return watcher
 
+    def attach_pulse(self, pulse: Pulse) -> Detach:
+        return attach_to_hub(self._loop, pulse)
+
     # -- waiting ---------------------------------------------------------------------------------
 
     def now(self) -> float:
         return time.monotonic()
+
+    def later(self, seconds: float, callback: Callable[[], object]) -> _Timer:
+        self._loop.update_now()  # else it counts from when this turn of the loop began
+        timer = self._loop.timer(seconds)
+        timer.start(_call, callback)
+        return _Timer(timer)
 
     def signal(self) -> Signal:
         return Event() if get_hub_if_exists() is self._hub else ThreadSignal()

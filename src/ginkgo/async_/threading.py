@@ -39,10 +39,11 @@ from ..core.errors import ConfigError
 from ..core.tasks import refuse_spawn, task_failed, task_name
 from ..core.waiting import at_rest
 from .base import is_coroutine_function, on_bridge, repeating, run_to_end
+from .pulse import Detach, Pulse
 from .threading_operations import Monitor, OperationThread
 from .threading_primitives import Event, Primitives
 from .threading_waits import Stopping, Strand, Timeout, Waiter, current, stack_of, start_thread
-from .threading_watches import Watches
+from .threading_watches import Timer, Watches
 
 if TYPE_CHECKING:
     from ..core.service import Service
@@ -263,10 +264,16 @@ class ThreadingBackend:
     def watch(self, fd: int, callback: Callable[[], object]) -> Any:
         return self._watches.add(fd, callback)
 
+    def attach_pulse(self, pulse: Pulse) -> Detach:
+        return self.monitor.attach_pulse(pulse)
+
     # -- waiting ---------------------------------------------------------------------------------
 
     def now(self) -> float:
         return time.monotonic()
+
+    def later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        return self._watches.later(seconds, callback)
 
     def signal(self) -> Waiter:
         return Waiter()

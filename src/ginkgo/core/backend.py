@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .failure import Abandoned, text_of
 
 if TYPE_CHECKING:
+    from .clock import Timer
     from .service import Service
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,10 @@ class Backend(Protocol):
 
     def now(self) -> float:
         """Monotonic seconds."""
+
+    def later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call `callback` in the backend's own thread, in which this is called, after so many
+        seconds. It must not block."""
 
     def signal(self) -> Signal:
         """What the calling task or thread can wait for."""
