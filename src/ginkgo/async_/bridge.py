@@ -19,6 +19,7 @@ it runs in an executor gets a native thread.
 from __future__ import annotations
 
 import asyncio
+import functools
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -26,9 +27,9 @@ from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 from ..core.context import context
-from . import native
+from . import native, pulse
 from .base import ThreadSignal
-from .loops import uvloop_or_none
+from .loops import uvloop_or_none, with_selector
 
 T = TypeVar("T")
 
@@ -142,6 +143,7 @@ class Bridge:
             return
         outcome.append(loop)
         loop.call_soon(begun.release)
+        pulse.begins("the bridge", functools.partial(_attach, loop))
         try:
             loop.run_forever()
         finally:
@@ -245,7 +247,11 @@ def _loop_class(kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
     if uvloop is not None:
         return BridgeLoop
     selector = native.original("selectors", "DefaultSelector")
-    return lambda: BridgeLoop(selector())
+    return lambda: with_selector(BridgeLoop, selector())
+
+
+def _attach(loop: asyncio.AbstractEventLoop, to: pulse.Pulse) -> pulse.Detach:
+    return pulse.attach_to_loop(loop, to, {Bridge._run.__code__})
 
 
 def _job(loop: Any, future: asyncio.Future[Any], function: Any, args: tuple[Any, ...]) -> None:

@@ -82,6 +82,10 @@ class Backend(Protocol):
         """Call `callback` in the loop whenever `fd` is readable. Ended by ``close()`` of what it
         returns."""
 
+    def attach_pulse(self, pulse: Any) -> Callable[[], object]:
+        """Have `pulse` told when the loop works and when it rests: see `ginkgo.async_.pulse`.
+        Called in the backend's own thread, as is what it returns, which ends it."""
+
     def now(self) -> float:
         """Monotonic seconds."""
 
