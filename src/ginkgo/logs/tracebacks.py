@@ -13,7 +13,7 @@ import traceback
 from types import TracebackType
 
 # Top-level packages whose frames are plumbing when they are the outermost ones: they only call.
-_PLUMBING = frozenset(
+PLUMBING = frozenset(
     {"ginkgo", "gevent", "asyncio", "concurrent", "importlib", "runpy", "threading"}
 )
 
@@ -72,4 +72,4 @@ def _leading(tb: TracebackType | None) -> int:
 def _is_plumbing(tb: TracebackType) -> bool:
     # By module and not by path: gevent's compiled frames name a file that exists nowhere.
     module = str(tb.tb_frame.f_globals.get("__name__", ""))
-    return module.partition(".")[0] in _PLUMBING
+    return module.partition(".")[0] in PLUMBING

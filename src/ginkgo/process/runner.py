@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from ..async_ import native
 from ..core import lifecycle
 from ..core.backend import Backend
 from ..core.context import context
@@ -48,6 +49,7 @@ from .runtime import CONTROL, PID, Record, RuntimeFolder, instance_name, runtime
 from .signals import Early, Signals, Stopped, terminal_is_gone
 from .stacks import stacks
 from .target import exited, make_service
+from .watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -206,6 +208,7 @@ class _Process:
             reloader=reloader,
             about_to_stop=self._arm,
         )
+        self._watch_loops()
         for companion in companions:
             beside = companion(self.running)
             self.undo.callback(beside.close)
@@ -239,6 +242,14 @@ class _Process:
         if self.ready is not None:
             logger.info("%s is ready: pid %d", self.root.path, os.getpid())
             self.ready.ready()
+
+    def _watch_loops(self) -> None:
+        native.name_this_thread("MainThread")
+        after = self.loaded.process.blocked_after
+        if after:
+            watchdog = self.running.watchdog = Watchdog(self.root, after)
+            watchdog.start()
+            self.undo.callback(watchdog.close)
 
     def _ending(self, error: BaseException) -> GinkgoError:
         """The error that ends the process because of the application's `error`."""

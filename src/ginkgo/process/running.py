@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..core.service import Service
+from .stacks import dump
 
 if TYPE_CHECKING:
     from .reload import Reloader
+    from .watchdog import Watchdog
 
 UNDER_WAY = ("starting", "stopping")
 
@@ -33,6 +35,7 @@ class Running:
         logfile: the log's path, or None in the foreground.
         reloader: what carries a reload out.
         about_to_stop: called before a stop begins.
+        watchdog: what notices a blocked loop, unless that is turned off.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Running:
     logfile: str | None
     reloader: Reloader
     about_to_stop: Callable[[], object]
+    watchdog: Watchdog | None = None
     started_at: str = field(
         default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     )
@@ -69,12 +73,23 @@ class Running:
             "not_ready": [trouble(each) for each in services if each._state in UNDER_WAY],
             "failed": [trouble(each) for each in services if is_failed(each)],
             "last_reload": self.reloader.last,
+            "blocked": None if self.watchdog is None else self.watchdog.status(),
             "logfile": self.logfile,
         }
 
     def tree(self) -> dict[str, Any]:
         """The root and those under it, as JSON-able data."""
         return branch(self.root)
+
+    def dump(self) -> dict[str, Any]:
+        """What every thread, greenlet and task does now, as JSON-able data."""
+        return {
+            "name": self.name,
+            "pid": os.getpid(),
+            "backend": self.root.backend_in_use.name,
+            "blocked": None if self.watchdog is None else self.watchdog.status(),
+            "stacks": dump(self.root),
+        }
 
     def reload(self, done: Callable[[dict[str, Any]], None]) -> None:
         """Ask for a reload, from any thread; `done` gets its report in the tree's own."""
