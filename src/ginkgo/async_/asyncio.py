@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from ..core.backend import Backend, Interruption, Operation, Signal
 from ..core.context import context
 from ..core.errors import UsageError
-from ..core.tasks import refuse_spawn, task_name
+from ..core.tasks import is_coroutine_function, refuse_spawn, task_name
 from ..core.waiting import at_rest
 from .asyncio_operations import (
     Driven,
@@ -43,7 +43,6 @@ from .asyncio_tasks import repeating, run, run_in_thread, run_later
 from .base import (
     ThreadSignal,
     Visitor,
-    is_coroutine_function,
     run_to_end,
     thread_has_ended,
     thread_life,

@@ -13,8 +13,7 @@ from asyncio import _get_running_loop as running_loop
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..core.tasks import task_failed, task_name
-from .base import is_coroutine_function
+from ..core.tasks import is_coroutine_function, task_failed, task_name
 from .workers import Outcome, in_thread
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def _raised(service: Service, function: Callable[..., Any], error: BaseException
     task = None if running_loop() is None else asyncio.current_task()
     if task is None or (isinstance(error, GeneratorExit) and not _runs(task, function)):
         return  # it is thrown away with its loop
-    task_failed(service, task_name(function), error)
+    task_failed(service, function, error)
     if isinstance(error, (SystemExit, KeyboardInterrupt)):
         raise asyncio.CancelledError from error  # asyncio ends its loop on the two
     task.add_done_callback(_retrieve)

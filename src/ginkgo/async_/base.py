@@ -8,7 +8,6 @@ one ``send``: see :func:`run_to_end`.
 from __future__ import annotations
 
 import functools
-import inspect
 import time
 import weakref
 from _thread import TIMEOUT_MAX
@@ -80,16 +79,6 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
         return result
     work.close()
     raise RuntimeError(f"{work!r} suspended on a backend that blocks")
-
-
-def is_coroutine_function(function: Callable[..., Any]) -> bool:
-    """Whether a call of `function` gives a coroutine, as far as can be seen from outside."""
-    code = getattr(function, "__code__", None)
-    if code is not None:  # nearly always; the way through `inspect` takes ten times as long
-        return bool(code.co_flags & inspect.CO_COROUTINE)
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004
-    )
 
 
 def on_bridge(service: Service, function: Callable[..., Any]) -> Callable[..., Any]:

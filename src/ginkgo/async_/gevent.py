@@ -28,12 +28,11 @@ from gevent.lock import BoundedSemaphore
 from gevent.queue import Queue
 
 from ..core.backend import Backend, Operation, Signal
-from ..core.tasks import refuse_spawn, task_failed, task_name
+from ..core.tasks import is_coroutine_function, refuse_spawn, task_failed, task_name
 from ..core.waiting import at_rest
 from .base import (
     ThreadSignal,
     Visitor,
-    is_coroutine_function,
     on_bridge,
     repeating,
     run_to_end,
@@ -111,7 +110,7 @@ class Task(_Greenlet):
             return ended
         except BaseException as error:  # noqa: BLE001 - told by its service, never lost
             self.raised = error
-            task_failed(service, task_name(function), error)
+            task_failed(service, function, error)
         finally:
             if service._tasks is not None:
                 service._tasks.discard(self)

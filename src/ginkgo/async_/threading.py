@@ -36,9 +36,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.backend import Operation
 from ..core.errors import ConfigError
-from ..core.tasks import refuse_spawn, task_failed, task_name
+from ..core.tasks import is_coroutine_function, refuse_spawn, task_failed, task_name
 from ..core.waiting import at_rest
-from .base import is_coroutine_function, on_bridge, repeating, run_to_end
+from .base import on_bridge, repeating, run_to_end
 from .pulse import Detach, Pulse
 from .threading_operations import Monitor, OperationThread
 from .threading_primitives import Event, Primitives
@@ -121,7 +121,7 @@ class Task:
         except BaseException as error:  # noqa: BLE001 - told by its service, never lost
             self.exception = error
             with self._monitor:
-                task_failed(self.service, self.name, error)
+                task_failed(self.service, function, error)
         finally:
             self._forget()
 

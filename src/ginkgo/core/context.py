@@ -36,6 +36,8 @@ class Context:
         start_timeout: seconds that a service may take from the call of its `do_start` until it is
             ready, unless its class or instance says otherwise.
         stop_timeout: seconds that a service's tasks and its `do_stop` may take, likewise.
+        max_restarts: how often a service restarts children of it that fail, within
+        restart_period: so many seconds, before it fails itself; likewise.
         backend: the name of the backend of a tree whose root does not choose one.
         loop: what asyncio runs on: ``auto``, ``uvloop`` or ``asyncio``.
         clock: what supervision, checks and periodic work go by.
@@ -47,6 +49,8 @@ class Context:
         self.root: Service | None = None
         self.start_timeout = 30.0
         self.stop_timeout = 10.0
+        self.max_restarts = 5
+        self.restart_period = 30.0
         self.backend = "gevent"
         self.loop = "auto"
         self.clock: Clock = RealClock()

@@ -26,18 +26,22 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from . import lifecycle
+from . import lifecycle, supervision
 from .backend import Backend, Operation
 from .context import context
 from .errors import UsageError
+from .events import Events, Log
 from .failure import Abandoned, Failure
-from .state import FAILED, READY, STARTING, STATES, STOPPED, State, notify
-from .tasks import refuse_spawn
+from .policies import ONE_FOR_ONE, PERMANENT, TRANSIENT, Backoff, RestartAttribute, take_policy
+from .state import FAILED, READY, STARTING, STATES, STOPPED, State, current, notify
+from .tasks import asked_from_within, refuse_spawn, with_rules
 from .tree import Place
 from .waiting import at_rest
 
 if TYPE_CHECKING:
+    from .policies import Care
     from .state import State as _State
+    from .supervision import Mend, Supervisor
 
 S = TypeVar("S", bound="Service")
 
@@ -58,6 +62,14 @@ class Service(Place):
     Attributes:
         start_before: True makes `do_start` run before the children start, and `do_reload` before
             theirs; `do_stop` then runs after they have stopped.
+        restart: what its supervisor does when it has failed: ``transient`` restarts it,
+            ``permanent`` also after it has ended by itself, ``temporary`` never does.
+        strategy: who is restarted with a child that failed: ``one_for_one`` nobody,
+            ``one_for_all`` all of its siblings, ``rest_for_one`` those added after it.
+        max_restarts: how often its children are restarted within
+        restart_period: so many seconds; one failure more, and this service stops them and fails
+            itself. None for the process's values (5, 30).
+        backoff: how long a child that failed waits, a :class:`~ginkgo.core.policies.Backoff`.
         start_timeout: seconds until the service has to be ready, counted from the call of its
             `do_start`; None for the process's `start_timeout` (30).
         stop_timeout: seconds for its tasks to end, and then for its `do_stop`; None for the
@@ -71,6 +83,12 @@ class Service(Place):
     """
 
     NOT_READY: Final = _NotReady()
+
+    restart: Any = RestartAttribute()
+    strategy: str = ONE_FOR_ONE
+    max_restarts: int | None = None
+    restart_period: float | None = None
+    backoff: Backoff | tuple[float, ...] | None = None
 
     start_before: bool = False
     start_timeout: float | None = None
@@ -88,12 +106,24 @@ class Service(Place):
     _operation: Operation | None = None
     _backend: Backend | None = None
     _watchers: list[Callable[[Service], None]] | None = None
+    _restart_policy: str = TRANSIENT
+    _supervisor: Supervisor | None = None
+    _care: Care | None = None
+    _mend: Mend | None = None
+    _is_down = False
+    _ailing = 0
+    _event_log: Log | None = None
+    _catchers: tuple[tuple[Any, Any], ...] = ()
     _entered = False
     _ready_told = False
     _reloading: Operation | None = None
     _reload_wanted = False
     _ending: BaseException | None = None
     _start_pending: Any = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        take_policy(cls)
 
     # -- hooks: what a subclass writes -----------------------------------------------------------
 
@@ -115,14 +145,35 @@ class Service(Place):
 
     # -- composition -----------------------------------------------------------------------------
 
-    def add_service(self, child: S) -> S:
+    def add_service(
+        self,
+        child: S,
+        *,
+        restart: str | None = None,
+        strategy: str | None = None,
+        max_restarts: int | None = None,
+        restart_period: float | None = None,
+        backoff: Backoff | tuple[float, ...] | None = None,
+    ) -> S:
         """Make `child` a part of this service, and return it.
 
         In a service that runs the child is started at once. If that fails, the error is raised,
         and the child is not part of the service. On asyncio the start has only begun when this
         returns; ``await self.add_service(child)`` waits for it, and returns the child.
+
+        Args:
+            child: the service.
+            restart: instead of the child's own policy.
+            strategy: instead of the child's own, for its children.
+            max_restarts: how often the child may be restarted within
+            restart_period: so many seconds, counted for it alone. Without these its failures
+                are counted with those of its siblings, by this service's values.
+            backoff: how long this child waits.
+
+        Raises:
+            UsageError: it has a parent already, or a policy that does not exist.
         """
-        self._adopt(child)
+        self._adopt(child, restart, strategy, (max_restarts, restart_period, backoff))
         if self._starts_what_is_added:
             operation = Operation(self.backend_in_use, child, "start")
             pending = operation.backend.drive(operation, self._start_added(operation, child))
@@ -169,6 +220,8 @@ class Service(Place):
     async def _remove(self, operation: Operation, child: Service) -> None:
         errors: list[BaseException] = []
         path = child.path
+        if child._mend is not None:
+            child._mend.leave(child)
         await lifecycle.stop(operation, child, errors)
         self._disown(child)
         lifecycle.raise_collected(operation, f"stopping {path}", errors)
@@ -205,9 +258,14 @@ class Service(Place):
 
     async def _stop(self, operation: Operation) -> None:
         errors: list[BaseException] = []
+        by_itself = self._restart_policy == PERMANENT and asked_from_within(operation, self)
+        if self._mend is not None:
+            self._mend.leave(self)
         await lifecycle.stop(operation, self, errors)
         if errors:
             self.stop_errors = tuple(errors)
+        if by_itself:
+            lifecycle.begin(self, "restart", supervision.ended)
         lifecycle.raise_collected(operation, f"stopping {self.path}", errors)
 
     def stop_soon(self) -> None:
@@ -228,8 +286,8 @@ class Service(Place):
         operation = Operation(self.backend_to_ask, self, "reload")
         return operation.backend.drive(operation, lifecycle.reload(operation, self))
 
-    def restart(self) -> Any:
-        """Stop this service if it runs, and start it."""
+    def _restart_now(self) -> Any:
+        """Stop this service if it runs, and start it: what ``service.restart()`` does."""
         operation = Operation(self._backend_to_start, self, "restart")
         return operation.backend.drive(operation, lifecycle.restart(operation, self))
 
@@ -249,7 +307,17 @@ class Service(Place):
     @property
     def ready(self) -> bool:
         """Whether the service and all below it were started and run."""
-        return self._state == READY
+        return current(self) == READY
+
+    @property
+    def restarts(self) -> int:
+        """How often its supervisor has restarted it."""
+        return 0 if self._care is None else self._care.restarts
+
+    @property
+    def events(self) -> Events:
+        """What has happened to this service and to those below it."""
+        return Events(self)
 
     def wait(self, state: str = READY, timeout: float | None = None) -> Any:
         """Wait until the service is in `state`, at most `timeout` seconds.
@@ -324,25 +392,64 @@ class Service(Place):
 
     # -- tasks -----------------------------------------------------------------------------------
 
-    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def spawn(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        on_error: str = "fail",
+        essential: bool = False,
+        **kwargs: Any,
+    ) -> Any:
         """Run ``function(*args, **kwargs)`` as a task of this service, and return the task.
 
-        The task ends when the service stops. A task that raises fails its service.
+        The task ends when the service stops.
+
+        Args:
+            function: what to run, a coroutine function or a plain one.
+            args: its arguments.
+            on_error: what a task that raises does: ``fail`` its service, whose supervisor decides
+                then; ``log`` the error and nothing else; ``stop`` the service in order.
+            essential: True for a task without which the service is nothing: that it ends, while
+                the service runs, is a failure too.
+            kwargs: its keyword arguments.
 
         Raises:
             SpawnRefused: the service is stopped.
+            UsageError: there is no such `on_error`.
         """
         if self._state in (STOPPED, FAILED):
             refuse_spawn(self)
+        if on_error != "fail" or essential:
+            function = with_rules(self, function, on_error, essential)
         backend = self._backend or self.backend_in_use
         return backend.spawn(self, function, args, kwargs)
 
     def spawn_later(
-        self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any
+        self,
+        seconds: float,
+        function: Callable[..., Any],
+        *args: Any,
+        on_error: str = "fail",
+        essential: bool = False,
+        **kwargs: Any,
     ) -> Any:
         """The same as :meth:`spawn`, `seconds` later. The task can be ended before."""
         refuse_spawn(self)
+        if on_error != "fail" or essential:
+            function = with_rules(self, function, on_error, essential)
         return self.backend_in_use.spawn(self, function, args, kwargs, seconds)
+
+    def catch(
+        self,
+        kind: type[BaseException] | tuple[type[BaseException], ...],
+        handler: Callable[..., Any],
+    ) -> None:
+        """Have ``handler(error)`` called when a task of this service raises an error of that kind.
+
+        It is a task of its own, and takes the place of what `on_error` says. Of several that fit,
+        the one that was given last is called.
+        """
+        self._catchers = ((kind, handler), *self._catchers)
 
     def every(self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call ``function(*args, **kwargs)`` every `seconds`, for the first time after that time.

@@ -12,9 +12,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .errors import UsageError
+from .policies import Care, check_limits
+from .state import orphan
 
 if TYPE_CHECKING:
     from .service import Service
@@ -67,6 +69,7 @@ class Place:
     def name(self, name: str) -> None:
         if not name or "/" in name:
             raise UsageError(f"a service's name is not empty and has no slash in it: {name!r}")
+        self._settle_events()
         self._name = name
         if self.parent is not None:
             self.parent._numbers = None
@@ -93,7 +96,13 @@ class Place:
 
     # -- for Service, which says when a child comes and goes ------------------------------------
 
-    def _adopt(self, child: Service) -> None:
+    def _adopt(
+        self,
+        child: Service,
+        restart: str | None = None,
+        strategy: str | None = None,
+        limits: tuple[Any, Any, Any] = (None, None, None),
+    ) -> None:
         if not isinstance(child, Place):
             raise UsageError(
                 f"{self.path}: add_service takes a service, not {child!r}",
@@ -103,6 +112,13 @@ class Place:
             raise UsageError(f"{child.path} already has a parent: a service is in one place only")
         if child is self or any(child is ancestor for ancestor in self._ancestors()):
             raise UsageError(f"{child.path} cannot be added below itself")
+        if restart is not None:
+            child.restart = restart
+        if strategy is not None:
+            child.strategy = strategy
+        if limits != (None, None, None):
+            check_limits(child, *limits)
+            child._care = Care(limits)
         if not isinstance(self._children, list):
             self._children = []
         self._children.append(child)
@@ -113,7 +129,15 @@ class Place:
 
     def _disown(self, child: Service) -> None:
         if child.parent is self and isinstance(self._children, list):
+            self._settle_events()
+            orphan(child)
             # By identity: a service may be a dataclass, and equal to its brother.
             del self._children[next(i for i, each in enumerate(self._children) if each is child)]
             self._numbers = None
             child.parent = None
+
+    def _settle_events(self) -> None:
+        """A path is about to change: let the events have the one that it was."""
+        log = self.root._event_log
+        if log is not None:
+            log.settle()
