@@ -39,7 +39,7 @@ from .asyncio_operations import (
     stack_of,
 )
 from .asyncio_primitives import Primitives
-from .asyncio_tasks import repeating, run, run_in_thread, run_later
+from .asyncio_tasks import run, run_in_thread, run_later
 from .base import (
     ThreadSignal,
     Visitor,
@@ -390,16 +390,6 @@ class AsyncioBackend:
                 hint="Spawn inside of the loop that starts the service.",
             )
         return self._in_loop(spawn)
-
-    def every(
-        self,
-        service: Service,
-        seconds: float,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> Task:
-        return self.spawn(service, repeating(service, seconds, function, args, kwargs), (), {})
 
     def cancel(self, task: Task) -> None:
         task._log_destroy_pending = False  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What the backends share: running the core's coroutines where nothing suspends, and the clock.
+"""What the backends share: running the core's coroutines where nothing suspends.
 
 On gevent and threading every primitive blocks the greenlet or thread that calls it, and returns an
 awaitable that is already done. So a coroutine of the core runs from its first line to its last in
@@ -8,10 +8,9 @@ one ``send``: see :func:`run_to_end`.
 from __future__ import annotations
 
 import functools
-import time
 import weakref
 from _thread import TIMEOUT_MAX
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.errors import ApplicationFailed
@@ -122,28 +121,3 @@ class Visitor:
 
     async def wait(self, signal: ThreadSignal, timeout: float | None) -> bool:
         return signal.wait(timeout)
-
-
-def repeating(
-    service: Service,
-    seconds: float,
-    function: Callable[..., object],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> Callable[[], None]:
-    """A task, in blocking style, that calls `function` every `seconds` until it is ended.
-
-    The times are multiples of `seconds` on the monotonic clock: a call that takes long does not
-    shift those after it, and one that takes longer than `seconds` leaves some out.
-    """
-
-    @functools.wraps(function)  # messages about the task name what the user wrote
-    def repeat() -> None:
-        due = time.monotonic() + seconds
-        while True:
-            service.async_.sleep(max(0.0, due - time.monotonic()))
-            function(*args, **kwargs)
-            late = time.monotonic() - due
-            due += seconds * (1 + max(0, int(late // seconds)))
-
-    return repeat

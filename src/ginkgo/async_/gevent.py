@@ -34,7 +34,6 @@ from .base import (
     ThreadSignal,
     Visitor,
     on_bridge,
-    repeating,
     run_to_end,
     thread_has_ended,
     thread_life,
@@ -361,18 +360,6 @@ class GeventBackend:
         if not self.alive:
             raise thread_has_ended(service)
         return self._in_hub(spawn)
-
-    def every(
-        self,
-        service: Service,
-        seconds: float,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> Any:
-        if is_coroutine_function(function):
-            function = on_bridge(service, function)
-        return self.spawn(service, repeating(service, seconds, function, args, kwargs), (), {})
 
     def cancel(self, task: Task) -> None:
         task.kill(block=False)

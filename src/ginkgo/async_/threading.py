@@ -38,7 +38,7 @@ from ..core.backend import Operation
 from ..core.errors import ConfigError
 from ..core.tasks import is_coroutine_function, refuse_spawn, task_failed, task_name
 from ..core.waiting import at_rest
-from .base import on_bridge, repeating, run_to_end
+from .base import on_bridge, run_to_end
 from .pulse import Detach, Pulse
 from .threading_operations import Monitor, OperationThread
 from .threading_primitives import Event, Primitives
@@ -305,18 +305,6 @@ class ThreadingBackend:
             service._tasks.add(task)
         task.start()
         return task
-
-    def every(
-        self,
-        service: Service,
-        seconds: float,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> Any:
-        if is_coroutine_function(function):
-            function = on_bridge(service, function)
-        return self.spawn(service, repeating(service, seconds, function, args, kwargs), (), {})
 
     def cancel(self, task: Task) -> None:
         task.ask_to_end()

@@ -119,16 +119,6 @@ class Backend(Protocol):
     ) -> Any:
         """Start a task, after `delay` seconds when that is given."""
 
-    def every(
-        self,
-        service: Service,
-        seconds: float,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> Any:
-        """Start a task that calls `function` every so many seconds."""
-
     def cancel(self, task: Any) -> None:
         """Ask a task to end. Returns at once; may be called again."""
 

@@ -35,6 +35,8 @@ from .failure import (
     note,
     text_of,
 )
+from .health import begin_checks
+from .jobs import end_jobs
 from .policies import check_policies
 from .state import FAILED, READY, STARTING, move, notify
 from .tasks import end_tasks, log_failure
@@ -91,6 +93,8 @@ async def _bring_up(operation: Operation, service: Service) -> None:
             await _wait_until_ready(operation, service, given)
         if operation.abandoned is not None:
             raise operation.abandoned
+        if service._overrides("check"):
+            begin_checks(service)
     except BaseException as error:
         reason = await _unwind(operation, service, error)
         if reason is error:
@@ -228,6 +232,8 @@ async def _sweep(operation: Operation, service: Service, errors: list[BaseExcept
     """`service` does not run; its children may, and tasks that it had before it was started."""
     service._operation = operation
     try:
+        if service._jobs:
+            end_jobs(service)
         if service._tasks:
             await end_tasks(operation, service, errors)
         await _stop_children(operation, service, errors, "stopped")
@@ -279,6 +285,8 @@ async def _stop_children(
 
 
 async def _stop_itself(operation: Operation, service: Service, errors: list[BaseException]) -> None:
+    if service._jobs:
+        end_jobs(service)
     if service._tasks:
         await end_tasks(operation, service, errors)
     if not service._entered:

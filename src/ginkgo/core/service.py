@@ -32,6 +32,7 @@ from .context import context
 from .errors import UsageError
 from .events import Events, Log
 from .failure import Abandoned, Failure
+from .periodic import Periodic
 from .policies import ONE_FOR_ONE, PERMANENT, TRANSIENT, Backoff, RestartAttribute, take_policy
 from .state import FAILED, READY, STARTING, STATES, STOPPED, State, current, notify
 from .tasks import asked_from_within, refuse_spawn, with_rules
@@ -56,7 +57,7 @@ class _NotReady:
         return "Service.NOT_READY"
 
 
-class Service(Place):
+class Service(Place, Periodic):
     """A component that starts, stops and reloads, owns its tasks, and contains other services.
 
     Attributes:
@@ -450,17 +451,6 @@ class Service(Place):
         the one that was given last is called.
         """
         self._catchers = ((kind, handler), *self._catchers)
-
-    def every(self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call ``function(*args, **kwargs)`` every `seconds`, for the first time after that time.
-
-        It never runs twice at a time: when a call takes longer than `seconds`, the calls that it
-        makes impossible are left out.
-        """
-        refuse_spawn(self)
-        if not seconds > 0:
-            raise UsageError(f"{self.path}: every() takes a time above 0 s, not {seconds!r}")
-        return self.backend_in_use.every(self, seconds, function, args, kwargs)
 
     @property
     def async_(self) -> Any:

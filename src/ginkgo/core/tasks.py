@@ -169,7 +169,8 @@ def task_failed(service: Service, function: Callable[..., Any], error: BaseExcep
     if isinstance(error, (SystemExit, KeyboardInterrupt)):
         service.root.end_with(error)
         return
-    failure = Failure(service.path, f"task {task_name(function)}", error)
+    phase = getattr(function, "ginkgo_phase", None) or f"task {task_name(function)}"
+    failure = Failure(service.path, phase, error)
     on_error = getattr(function, "on_error", FAIL)
     handlers = (handler for kind, handler in service._catchers if isinstance(error, kind))
     handler = next(handlers, None)

@@ -37,6 +37,7 @@ def at_rest(service: Service) -> bool:
         service._state in (INIT, STOPPED)
         and service._operation is None
         and not service._tasks
+        and not service._jobs
         and all(map(at_rest, service._children))
     )
 
