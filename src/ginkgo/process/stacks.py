@@ -55,7 +55,9 @@ def text_of(frames: Iterable[Frame]) -> str:
     """Frames as a traceback shows them."""
     lines = []
     for frame in frames:
-        lines.append(f'  File "{frame.file}", line {frame.line}, in {frame.function}')
+        lines.append(
+            f'  File "{frame.file}", line {frame.line}, in {frame.function.rpartition(".")[2]}'
+        )
         text = source(frame)
         if text:
             lines.append(f"    {text}")
@@ -76,6 +78,7 @@ def users(frames: list[Frame]) -> list[Frame]:
 def plumbing(frames: list[Frame]) -> list[bool]:
     """Which frames belong to Ginkgo or to what it stands on, or are the script that runs it."""
     ours = [frame.module.partition(".")[0] in PLUMBING for frame in frames]
-    if frames and frames[0].module == "__main__" and True in ours[1:2]:
-        ours[0] = True
+    first = ours.index(False) if False in ours else len(ours)
+    if ours[first + 1 : first + 2] == [True] and frames[first].module == "__main__":
+        ours[first] = True
     return ours
