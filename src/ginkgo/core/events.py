@@ -32,6 +32,7 @@ TOLD_AGAIN: Final = 10.0  # seconds until the log tells the same failure of a se
 
 STATE: Final = "state"
 FAILURE: Final = "failure"
+BACKOFF: Final = "backoff"
 RESTART: Final = "restart"
 GIVE_UP: Final = "give-up"
 RELOAD: Final = "reload"
@@ -43,8 +44,8 @@ class Event:
     Attributes:
         number: counts the events of a tree, from 1; the numbers of a tree have no gaps.
         time: seconds since the epoch.
-        kind: ``state`` (its state changed), ``failure``, ``restart`` (its supervisor starts it
-            again), ``give-up`` (it no longer restarts its children), ``reload``, or another word
+        kind: ``state`` (its state changed), ``failure``, ``backoff`` (its restart waits),
+            ``restart`` (its supervisor has started it again), ``give-up`` (it no longer restarts its children), ``reload``, or another word
             of who recorded it.
         state: the state that the service was in after it.
         cause: the failure behind it, or None.

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from .backend import Operation
 from .context import context
 from .errors import ApplicationFailed
-from .events import FAILURE, GIVE_UP, RESTART, record
+from .events import BACKOFF, FAILURE, GIVE_UP, RESTART, record
 from .failure import Abandoned, Failure
 from .lifecycle import begin, bring_down, start, stop, stopped_meanwhile
 from .policies import ONE_FOR_ALL, ONE_FOR_ONE, PERMANENT, TEMPORARY, Care, Limits, limits_of
@@ -193,7 +193,8 @@ async def child_failed(operation: Operation, child: Service, failure: Failure) -
             _tell_given_up(parent, failure, count, limits)
             await fail(operation, parent, above)
         else:
-            await _mend(operation, Mend(supervisor, parent, _with(child), failure), care, limits)
+            mend = Mend(supervisor, parent, _with(child), failure)
+            await _mend(operation, child, mend, limits)
 
 
 def _count(supervisor: Supervisor, care: Care, limits: Limits) -> int:
@@ -232,12 +233,11 @@ def _with(child: Service) -> list[Service]:
     return children[next(i for i, each in enumerate(children) if each is child) :]
 
 
-async def _mend(operation: Operation, mend: Mend, care: Care, limits: Limits) -> None:
+async def _mend(operation: Operation, child: Service, mend: Mend, limits: Limits) -> None:
     """Stop those that are restarted too, and wait for the time of the restart."""
+    care = child._care or Care()
     delay = limits.backoff.delay(care.attempts)
     care.attempts += 1
-    failure = mend.failure
-    logger.warning("%s: to be restarted in %.2g s", failure.path, delay)
     for other in reversed(mend.children):
         if other._mend is mend and other._state in (READY, STARTING):
             await stop(operation, other, [])  # what it raises is in the log
@@ -245,6 +245,8 @@ async def _mend(operation: Operation, mend: Mend, care: Care, limits: Limits) ->
         mend.close()
     elif not mend.closed:
         mend.wait(delay)
+        logger.warning("%s: to be restarted in %.2g s", mend.failure.path, delay)
+        record(child, BACKOFF, mend.failure, {"seconds": delay})
 
 
 async def restart_children(operation: Operation, parent: Service, mend: Mend) -> None:
