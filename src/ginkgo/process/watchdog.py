@@ -19,12 +19,13 @@ us meanwhile: then something written in C did not let go of the interpreter.
 from __future__ import annotations
 
 import logging
+import resource
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..async_ import native, pulse
 from ..async_.pulse import Pulse
@@ -50,7 +51,8 @@ class _Watched:
 
     pulse: Pulse
     seen: int = -1  # the round
-    stood: float = 0.0  # seconds that it has been in that round
+    works: bool = False  # at the last look
+    stood: float = 0.0  # seconds that it has worked in that round
     blocked: bool = False
     owner: Owner = NOBODY
     next_report: float = 0.0  # seconds of `stood`
@@ -140,20 +142,18 @@ class Watchdog:
             pass  # it rings already
 
     def _run(self) -> None:
-        before = time.monotonic()
-        used = time.process_time()
+        before = Moment.now()
         while not self._over:
             timeout = self._look()
-            rung = self._bell.acquire(timeout=timeout)
-            now, cpu = time.monotonic(), time.process_time()
-            passed = now - before
-            if timeout < 0:
-                passed = 0.0
-            elif not rung and was_stopped(passed - timeout, cpu - used - timeout):
+            self._bell.acquire(timeout=timeout)
+            now = Moment.now()
+            passed = now.time - before.time
+            if timeout >= 0 and stood_still(before, now, timeout):
                 passed = timeout
             for watched in tuple(self._watched):
-                watched.stood += passed
-            before, used = now, cpu
+                if watched.works:
+                    watched.stood += passed
+            before = now
 
     def _look(self) -> float:
         """Look at all loops; returns in how many seconds to do so again, -1 for when it rings."""
@@ -171,6 +171,7 @@ class Watchdog:
             watched.stood = 0.0
         elif watched.stood >= (watched.next_report if watched.blocked else self._after):
             self._report(watched)
+        watched.works = not pulse.resting
         # First the wish, then the look: whoever begins to work in between has seen the wish.
         pulse.alert = pulse.resting or watched.blocked
         if not (pulse.resting and pulse.alert):
@@ -204,14 +205,37 @@ class Watchdog:
         self._log.log(logging.WARNING, __file__, text)
 
 
-def was_stopped(late: float, worked: float) -> bool:
-    """Whether it was the whole process that stood still.
+class Moment(NamedTuple):
+    """What the watchdog's thread knows at one moment."""
+
+    time: float
+    """Monotonic seconds."""
+    worked: float
+    """Seconds of the processor that the process has had."""
+    waits: int
+    """How often this thread has gone to sleep."""
+
+    @classmethod
+    def now(cls) -> Moment:
+        """This moment."""
+        waits = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+        return cls(time.monotonic(), time.process_time(), waits)
+
+
+def stood_still(before: Moment, now: Moment, timeout: float) -> bool:
+    """Whether it was the whole process that stood still, when this thread was woken too late.
+
+    If it was not, something kept the interpreter for itself: the processor has worked for us, and
+    this thread has asked for the interpreter every few milliseconds (sys.setswitchinterval).
 
     Args:
-        late: seconds by which a thread was woken too late.
-        worked: seconds of the processor that the process had meanwhile.
+        before: when the thread went to sleep.
+        now: when it came back.
+        timeout: seconds that it wanted to sleep.
     """
-    return late > LATE and worked < late / 4
+    late = now.time - before.time - timeout
+    worked = now.worked - before.worked - timeout
+    return late > LATE and worked < late / 4 and now.waits - before.waits < late * 10
 
 
 def said_of(owner: Owner) -> str:
