@@ -302,3 +302,24 @@ def test_it_works_where_gevent_has_patched_everything(shop: Workshop, loop: str)
     program.wait_for(f"^on {loop}$")
     assert program.stops() == 0
     assert "cancelled" in program.lines
+
+
+@pytest.mark.fault(71)
+def test_who_is_ended_in_the_moment_of_its_end_does_not_wait_for_it_again(world: GeventWorld):
+    class Signal:
+        def __init__(self) -> None:
+            self.event = threading.Event()
+
+        def set(self) -> None:
+            self.event.set()
+
+    waits = []
+
+    def wait(signal: Signal) -> None:
+        waits.append(signal.event.wait(5))
+        if len(waits) == 1:  # woken by both at once, as a thread's strand may be
+            raise Wrong("told to end")
+
+    with pytest.raises(Wrong):
+        bridge.run(asyncio.sleep(0), None, Signal(), wait)
+    assert waits == [True]

@@ -45,11 +45,22 @@ class Call:
         timeout: seconds that it may take, or None.
 
     Attributes:
+        over: whether it has come to its end.
         result: what it returned.
         error: what it raised, or None.
     """
 
-    __slots__ = ("_begun", "_context", "_task", "ended", "error", "result", "timeout", "work")
+    __slots__ = (
+        "_begun",
+        "_context",
+        "_task",
+        "_tell",
+        "error",
+        "over",
+        "result",
+        "timeout",
+        "work",
+    )
 
     def __init__(
         self,
@@ -59,7 +70,8 @@ class Call:
     ) -> None:
         self.work = work
         self.timeout = timeout
-        self.ended = ended
+        self.over = False
+        self._tell = ended
         self.result: Any = None
         self.error: BaseException | None = None
         self._context: Context = copy_context()
@@ -80,7 +92,7 @@ class Call:
                     self.result = await self.work
         except BaseException as error:  # noqa: BLE001 - raised again in whoever waits
             self.error = error
-        self.ended()
+        self._ended()
 
     def cancel(self, loop: asyncio.AbstractEventLoop) -> None:
         """Ask it to end, in the bridge's thread. May be called again."""
@@ -89,7 +101,11 @@ class Call:
             self._begun = True
             self.work.close()
             self.error = CancelledError()
-            self.ended()
+            self._ended()
+
+    def _ended(self) -> None:
+        self.over = True  # before it is told: who is told looks
+        self._tell()
 
     def outcome(self) -> Any:
         """Return what it returned, or raise what it raised."""
@@ -218,6 +234,8 @@ def wait_for(on: Bridge, call: Call, wait: Callable[[], object]) -> Any:
             break
         except BaseException as raised:  # noqa: BLE001 - raised when the coroutine has ended
             reason = reason or raised
+            if call.over:  # the wake that told of it may be the one that was taken for this
+                break
             on.post(call.cancel)
     if reason is None:
         return call.outcome()
