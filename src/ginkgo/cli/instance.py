@@ -58,6 +58,8 @@ def headline(picture: dict[str, Any]) -> str:
     if not picture.get("running"):
         return "not running" if state == "stopped" else state
     if state != "unknown":
+        if state == "degraded":
+            return "degraded: it runs, and a service of it is down"
         return (
             "ready, but a service failed" if state == "ready" and picture.get("failed") else state
         )

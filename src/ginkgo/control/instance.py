@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, TypedDict
 
-STATES = ("starting", "ready", "stopping", "stopped", "failed")
+STATES = ("starting", "ready", "degraded", "stopping", "stopped", "failed")
 """What the state of a tree's root can be, as far as it is told."""
 
 NO_WAY_BACK = ("stopping", "stopped", "failed")

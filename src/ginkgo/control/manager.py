@@ -90,7 +90,7 @@ def exit_status(picture: dict[str, Any]) -> int:
         return NOT_RUNNING if state == "stopped" else UNKNOWN
     if state in ("init", "starting", "stopping", "stopped"):
         return UNDER_WAY
-    if state == "failed" or picture.get("failed"):
+    if state in ("failed", "degraded") or picture.get("failed"):
         return DEGRADED
     return READY if state == "ready" else UNKNOWN
 

@@ -49,17 +49,15 @@ class Beside:
         if level < self._logger.getEffectiveLevel() or self._logger.manager.disable >= level:
             return
         record = self._record(level, file, text, stack)
-        written = False
-        for handler in _handlers(self._logger):
-            if record.levelno < handler.level:
-                continue
-            if isinstance(handler, LineHandler):
-                handler.handle(record)
-                written = True
-            else:
-                self._post(handler.handle, record)
-        if not written:
+        handlers = [each for each in _handlers(self._logger) if level >= each.level]
+        ours = [each for each in handlers if isinstance(each, LineHandler)]
+        for handler in ours:
+            handler.handle(record)
+        if not ours:
             _to_stderr(record)
+        for handler in handlers:
+            if handler not in ours:
+                self._post(handler.handle, record)
 
     def _record(self, level: int, file: str, text: str, stack: str | None) -> logging.LogRecord:
         record = logging.LogRecord.__new__(logging.LogRecord)

@@ -35,6 +35,7 @@ from ..core.service import Service
 from ..logs import setup as logs
 from ..logs.stdio import unbuffer
 from ..logs.terminal import BrokenPipe
+from ..logs.tracebacks import user_place
 from . import privileges
 from .choosing import Choice, check
 from .daemonize import launch
@@ -302,7 +303,8 @@ class _Process:
             error = failure.error
             if isinstance(error, GinkgoError) and not isinstance(error, UsageError):
                 raise error
-            raise ApplicationFailed(str(failure))  # its traceback is in the log
+            place = user_place(error)  # its whole traceback is in the log
+            raise ApplicationFailed(failure.story() + (f" ({place})" if place else ""))
         return os.EX_SOFTWARE if self.root.stop_errors else 0
 
     def _act(self, number: int) -> None:

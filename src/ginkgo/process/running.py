@@ -106,7 +106,7 @@ class Running:
 
     def _state_changed(self, root: Service) -> None:
         for listener in tuple(self._listeners):
-            listener(root._state)
+            listener(root.state.current)
 
 
 def branch(service: Service) -> dict[str, Any]:
@@ -114,15 +114,16 @@ def branch(service: Service) -> dict[str, Any]:
     return {
         "name": service.name,
         "path": service.path,
-        "state": service._state,
+        "state": service.state.current,
         "why": why(service),
+        "restarts": service.restarts,
         "children": [branch(child) for child in service.children],
     }
 
 
 def is_failed(service: Service) -> bool:
-    """Whether something is wrong with a service itself: it failed, or its last reload did."""
-    return service._state == "failed" or service.reload_error is not None
+    """Whether something is wrong with a service itself: it is down, or its last reload failed."""
+    return service._state == "failed" or service._is_down or service.reload_error is not None
 
 
 def trouble(service: Service) -> dict[str, Any]:
@@ -132,8 +133,11 @@ def trouble(service: Service) -> dict[str, Any]:
 
 def why(service: Service) -> str | None:
     """Why a service is not as it should be, in a line."""
+    mend = service._mend
     if service.failure is not None and service._state == "failed":
-        return str(service.failure)
+        return str(service.failure) + (" (waits for its restart)" if mend else "")
+    if mend is not None and service._is_down:
+        return f"is restarted together with {mend.failure.path}"
     if service.reload_error is not None:
         error = service.reload_error
         return f"its last reload failed: {type(error).__name__}: {error}"
