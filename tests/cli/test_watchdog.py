@@ -119,6 +119,35 @@ def functions(stack: dict) -> set[str]:
     return {frame["function"] for frame in stack["frames"]}
 
 
+@pytest.mark.fault(40)
+@pytest.mark.parametrize("backend", ["gevent", "threading"])
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_coroutine_that_blocks_the_bridge_is_told(
+    shop: Workshop, backend: str, loop: str
+) -> None:
+    shop.write("how.py", ASLEEP)
+    shop.write(
+        "app.py",
+        """
+        from ginkgo import Service
+        from how import busy
+
+        class App(Service):
+            def do_start(self):
+                self.spawn(self.work)
+
+            async def work(self):
+                busy()
+        """,
+    )
+    program = shop.begin(*command(backend, "app.App", "--set", f"loop={loop}"))
+    program.wait_for("App: .*App.work.* blocks the bridge: nothing else has had a turn")
+    assert any(line.endswith("in busy") for line in program.lines)
+    shop.write("gate", "")
+    program.wait_for("The bridge goes on")
+    assert program.stops() == 0
+
+
 @pytest.mark.fault(11)
 @pytest.mark.parametrize("backend", ["asyncio", "uvloop"])
 def test_a_do_start_that_blocks_is_told_and_does_not_hold_up_who_starts_it(

@@ -159,10 +159,11 @@ class Bridge:
             return
         outcome.append(loop)
         loop.call_soon(begun.release)
-        pulse.begins("the bridge", functools.partial(_attach, loop))
+        ends = pulse.begins("the bridge", functools.partial(_attach, loop))
         try:
             loop.run_forever()
         finally:
+            ends()
             loop.close()
 
     def close(self, timeout: float = 5.0) -> None:

@@ -67,15 +67,18 @@ class Pulse:
         self.rounds += 1
         self.resting = False
         if self.alert:
-            self.alert = False
-            self.wake()
+            self.changed()
 
     def rests(self) -> None:
         """The loop has nothing to do."""
         self.resting = True
         if self.alert:
-            self.alert = False
-            self.wake()
+            self.changed()
+
+    def changed(self) -> None:
+        """Wake the watchdog, which wants to know of this."""
+        self.alert = False
+        self.wake()
 
 
 def attach_to_hub(loop: Any, pulse: Pulse) -> Detach:
@@ -117,14 +120,19 @@ def attach_to_loop(loop: asyncio.AbstractEventLoop, pulse: Pulse, runs: set[Code
 
 
 def _attach_to_selector(selector: Any, pulse: Pulse) -> Detach:
-    select, rests, works = selector.select, pulse.rests, pulse.works
+    select = selector.select
 
     def told(timeout: float | None = None) -> Any:
-        rests()
+        pulse.resting = True  # not by calls of its methods: this is done for every round
+        if pulse.alert:
+            pulse.changed()
         try:
             return select(timeout)
         finally:
-            works()
+            pulse.rounds += 1
+            pulse.resting = False
+            if pulse.alert:
+                pulse.changed()
 
     selector.select = told
 
@@ -162,13 +170,16 @@ class _Look:
         self._pulse.works()
 
 
-Observer = Callable[[str, Callable[[Pulse], Detach]], object]
+Observer = Callable[[str, Callable[[Pulse], Detach]], Detach]
 
 _observers: list[Observer] = []
 
 
 def observe(observer: Observer) -> None:
-    """Have `observer(name, attach)` called in the thread of every loop that begins from now on."""
+    """Have `observer(name, attach)` called in the thread of every loop that begins from now on.
+
+    What it returns is called when the loop has ended.
+    """
     _observers.append(observer)
 
 
@@ -177,7 +188,12 @@ def observe_no_more(observer: Observer) -> None:
     _observers.remove(observer)
 
 
-def begins(name: str, attach: Callable[[Pulse], Detach]) -> None:
-    """A loop of ours begins, in the calling thread."""
-    for observer in tuple(_observers):
-        observer(name, attach)
+def begins(name: str, attach: Callable[[Pulse], Detach]) -> Detach:
+    """A loop of ours begins, in the calling thread; what is returned is called at its end."""
+    ends = [observer(name, attach) for observer in tuple(_observers)]
+
+    def end() -> None:
+        for each in ends:
+            each()
+
+    return end

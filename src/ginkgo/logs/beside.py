@@ -55,9 +55,9 @@ class Beside:
             handler.handle(record)
         if not ours:
             _to_stderr(record)
-        for handler in handlers:
-            if handler not in ours:
-                self._post(handler.handle, record)
+        for other in handlers:
+            if not isinstance(other, LineHandler):
+                self._post(other.handle, record)
 
     def _record(self, level: int, file: str, text: str, stack: str | None) -> logging.LogRecord:
         record = logging.LogRecord.__new__(logging.LogRecord)

@@ -45,7 +45,7 @@ NEVER = float("inf")
 DEBUGGERS = frozenset({"bdb", "pdb", "pydevd", "_pydevd_bundle", "debugpy", "ipdb", "pudb"})
 
 
-@dataclass
+@dataclass(eq=False)
 class _Watched:
     """One loop, as far as the watchdog has come with it."""
 
@@ -77,7 +77,7 @@ class Watchdog:
         self._after = after
         self._tick = after / LOOKS
         self._watched: list[_Watched] = []
-        self._detach: list[Detach] = []
+        self._ends: list[Detach] = []
         self._bell = native.lock()
         self._bell.acquire()
         self._thread: native.NativeThread | None = None
@@ -95,27 +95,35 @@ class Watchdog:
         name = {"gevent": "the hub", "asyncio": "the loop"}.get(backend.name, "the monitor")
         self._add(name, backend.attach_pulse)
         pulse.observe(self._add)
-        self._thread = native.start_thread(self._run, name="ginkgo-watchdog")
+        try:
+            self._thread = native.start_thread(self._run, name="ginkgo-watchdog")
+        except RuntimeError as error:  # a service with one thread less is better than none
+            logger.warning("blocked loops are not going to be noticed: %s", error)
 
-    def _add(self, name: str, attach: Callable[[Pulse], Detach]) -> None:
+    def _add(self, name: str, attach: Callable[[Pulse], Detach]) -> Detach:
         watched = _Watched(Pulse(name, self._ring))
-        self._detach.append(attach(watched.pulse))
-        watched.pulse.resting = name == "the monitor"
+        watched.pulse.resting = name == "the monitor"  # a loop works until it says otherwise
+        detach = attach(watched.pulse)
         self._watched.append(watched)
         self._ring()
+
+        def end() -> None:
+            if watched in self._watched:
+                self._watched.remove(watched)
+                detach()
+
+        self._ends.append(end)
+        return end
 
     def close(self) -> None:
         """End the thread. Called in the thread of the tree's loop."""
         pulse.observe_no_more(self._add)
         self._over = True
         self._ring()
-        for detach in self._detach:
-            detach()
+        for end in self._ends:
+            end()
         if self._thread is not None:
             self._thread.join(2.0)
-
-    def withdraw(self) -> None:
-        """For an end without unwinding: there is nothing to take away."""
 
     def status(self) -> dict[str, Any]:
         """How often and how long loops were blocked, and what blocks one now; JSON-able."""
