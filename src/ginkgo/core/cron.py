@@ -47,7 +47,7 @@ class Lived:
 
     def end_of(self, time: float) -> float | None:
         """The end of the stretch that `time` is in, or None."""
-        return next((end for begin, end in self._spans if begin <= time <= end), None)
+        return next((end for begin, end in self._spans if begin < time <= end), None)
 
 
 class At(Job):
