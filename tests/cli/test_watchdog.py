@@ -149,23 +149,23 @@ def test_a_coroutine_that_blocks_the_bridge_is_told(
 
 
 @pytest.mark.fault(11)
-@pytest.mark.parametrize("backend", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("backend", ["gevent", "asyncio", "uvloop"])
 def test_a_do_start_that_blocks_is_told_and_does_not_hold_up_who_starts_it(
     shop: Workshop, backend: str
 ) -> None:
     shop.write("how.py", ASLEEP)
     shop.write(
         "app.py",
-        """
+        f"""
         from ginkgo import Service
         from how import busy
 
         class Db(Service):
-            async def do_start(self):
+            {"" if backend == "gevent" else "async "}def do_start(self):
                 busy()
 
         class App(Service):
-            backend = "asyncio"
+            backend = {"gevent" if backend == "gevent" else "asyncio"!r}
 
             def __init__(self):
                 self.add_service(Db())
@@ -175,7 +175,7 @@ def test_a_do_start_that_blocks_is_told_and_does_not_hold_up_who_starts_it(
         "app.conf.py",
         f"""
         logfile = {str(shop.folder / "log")!r}
-        loop = {backend!r}
+        loop = {"auto" if backend == "gevent" else backend!r}
         blocked_after = 0.2
         service = "app.App"
         """,
@@ -183,7 +183,8 @@ def test_a_do_start_that_blocks_is_told_and_does_not_hold_up_who_starts_it(
     result = shop.ctl("app.conf.py", "start", "--timeout", "2")
     assert result.returncode == 75, result.stderr
     log = shop.folder / "log"
-    eventually(lambda: log.exists() and "App/Db: do_start blocks the loop" in log.read_text())
+    told = f"App/Db: do_start blocks the {LOOPS[backend]}"
+    eventually(lambda: log.exists() and told in log.read_text())
     assert "in busy" in log.read_text()
     shop.write("gate", "")
     assert shop.ctl("app.conf.py", "stop").returncode == 0

@@ -10,6 +10,7 @@
                                             |
                                             +---------> stdio.py      stdout and stderr
 
+    beside.py logs from a native thread, while the application's loop is blocked.
     tail.py reads a log file for `ginkgoctl log` and `logtail`, and imports none of the above.
 
 Nothing is imported here, so that `ginkgoctl` can read a log without paying for `logging`.
