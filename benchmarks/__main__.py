@@ -15,7 +15,18 @@ from importlib.metadata import PackageNotFoundError, version
 from benchmarks.harness import Options, Report
 from benchmarks.machine import core_note, cores, on_core
 
-NAMES = ("echo", "connrate", "idle", "wsgi", "spawn", "tree", "setting", "startup", "stop")
+NAMES = (
+    "echo",
+    "connrate",
+    "idle",
+    "wsgi",
+    "spawn",
+    "tree",
+    "supervision",
+    "setting",
+    "startup",
+    "stop",
+)
 """In the order of a full run."""
 
 DISTRIBUTIONS = ("gevent", "greenlet", "asphalt", "twisted", "gunicorn")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .context import context
 from .failure import Failure, text_of
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEPT: Final = 1000
+MESSAGE: Final = 1000  # characters of an error that an event keeps
 TOLD_AGAIN: Final = 10.0  # seconds until the log tells the same failure of a service again
 
 STATE: Final = "state"
@@ -38,6 +39,33 @@ GIVE_UP: Final = "give-up"
 RELOAD: Final = "reload"
 
 
+class Cause(NamedTuple):
+    """One failure, in words: an event keeps no exception, and so nothing that its frames hold.
+
+    Attributes:
+        path: the path of the service that failed.
+        phase: what it was doing, as in :class:`~ginkgo.core.failure.Failure`.
+        error: the name of the exception's type.
+        message: what it said.
+    """
+
+    path: str
+    phase: str
+    error: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.phase} failed: {self.error}: {self.message}"
+
+
+def causes(failure: Failure) -> tuple[Cause, ...]:
+    """The chain of a failure, its first cause last."""
+    return tuple(
+        Cause(each.path, each.phase, type(each.error).__name__, text_of(each.error)[:MESSAGE])
+        for each in failure.chain()
+    )
+
+
 class Event:
     """One thing that happened to one service.
 
@@ -45,10 +73,10 @@ class Event:
         number: counts the events of a tree, from 1; the numbers of a tree have no gaps.
         time: seconds since the epoch.
         kind: ``state`` (its state changed), ``failure``, ``backoff`` (its restart waits),
-            ``restart`` (its supervisor has started it again), ``give-up`` (it no longer restarts its children), ``reload``, or another word
-            of who recorded it.
+            ``restart`` (its supervisor has started it again), ``give-up`` (it no longer restarts
+            its children), ``reload``, or another word of who recorded it.
         state: the state that the service was in after it.
-        cause: the failure behind it, or None.
+        cause: the chain of failures behind it, the first cause last; empty where there is none.
         details: what else is to be known, as JSON-able data.
     """
 
@@ -67,7 +95,7 @@ class Event:
         self.time = context.clock.wall()
         self.kind = kind
         self.state = state
-        self.cause = cause
+        self.cause = () if cause is None else causes(cause)
         self.details = details
         self._service: Service | None = service
         self._path = ""
@@ -86,7 +114,7 @@ class Event:
         words = self.state if self.kind == STATE else self.kind
         for name, value in (self.details or {}).items():
             words += f", {name.replace('_', ' ')} {value}"
-        return words if self.cause is None else f"{words}: {self.cause}"
+        return f"{words}: {self.cause[-1]}" if self.cause else words
 
     def to_dict(self) -> dict[str, Any]:
         """The event as JSON-able data."""
@@ -96,18 +124,8 @@ class Event:
             "path": self.path,
             "kind": self.kind,
             "state": self.state,
-            "cause": None,
+            "cause": [cause._asdict() for cause in self.cause],
         }
-        if self.cause is not None:
-            told["cause"] = [
-                {
-                    "path": failure.path,
-                    "phase": failure.phase,
-                    "error": type(failure.error).__name__,
-                    "message": text_of(failure.error),
-                }
-                for failure in self.cause.chain()
-            ]
         return told | (self.details or {})
 
     def __repr__(self) -> str:

@@ -294,6 +294,8 @@ async def _stop_itself(operation: Operation, service: Service, errors: list[Base
     service._entered = False
     if service._overrides("do_stop"):
         limit = stop_limit(service)
+        if limit is not None:
+            limit += service._stop_reserve
         try:
             await operation.backend.call(operation, service, "do_stop", limit)
         except Expired:

@@ -116,6 +116,7 @@ class Service(Place, Periodic):
     _event_log: Log | None = None
     _catchers: tuple[tuple[Any, Any], ...] = ()
     _entered = False
+    _stop_reserve = 0.0  # seconds beyond stop_timeout for a do_stop that then uses force itself
     _ready_told = False
     _reloading: Operation | None = None
     _reload_wanted = False

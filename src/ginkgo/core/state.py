@@ -69,9 +69,14 @@ def move(service: Service, event: str) -> bool:
     if service._state not in sources:
         return False
     service._state = target
-    record(service, STATE)
     if service._is_down and (target == READY or (target == STOPPED and service._mend is None)):
-        up(service)
+        service._is_down = False
+        service._ailing -= 1
+        record(service, STATE)
+        if not service._ailing and service.parent is not None:
+            _ail(service.parent, -1)
+    else:
+        record(service, STATE)
     if service._watchers:
         notify(service)
     return True

@@ -50,7 +50,7 @@ class Supervisor:
 
     def __init__(self) -> None:
         self.failures: deque[float] = deque()
-        self.mends: list[Mend] = []
+        self.mends: set[Mend] = set()
 
     def close(self) -> None:
         """The supervisor is brought down: restart nothing any more."""
@@ -73,7 +73,7 @@ class Mend:
         self.failure = failure
         self.timer: Timer | None = None
         self.closed = False
-        supervisor.mends.append(self)
+        supervisor.mends.add(self)
         for child in children:
             if child._mend is not None:
                 child._mend.release(child)
@@ -113,7 +113,7 @@ class Mend:
         if self.closed:
             return
         self.closed = True
-        self._supervisor.mends.remove(self)
+        self._supervisor.mends.discard(self)
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
