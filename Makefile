@@ -1,6 +1,7 @@
 # make quickstart   run the composed quickstart: a server, a client and a web page
 # make test         everything that is tested; PYTEST="tests/core -k stop" runs a part
 # make lint         format, style and types
+# make soak         two minutes of crashes in a tree of 200 services, on each backend
 # make bench        ours and the peers' on the same work; BENCH="echo spawn" runs a part
 # make docs         the manual as HTML, in docs/_build/html
 
@@ -9,7 +10,7 @@ BIN := .venv/bin
 PYTEST ?=
 BENCH ?=
 
-.PHONY: quickstart test lint bench docs clean
+.PHONY: quickstart test lint soak bench docs clean
 
 quickstart: .venv/run
 	cd examples && ../$(BIN)/ginkgo quickstart.HelloWorld
@@ -21,6 +22,9 @@ lint: .venv/test
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
+
+soak: .venv/test
+	GINKGO_SOAK=120 $(BIN)/python -m pytest -n 2 tests/core/test_soak.py
 
 bench: .venv/bench
 	$(BIN)/python -m benchmarks $(BENCH)

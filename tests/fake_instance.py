@@ -57,6 +57,9 @@ class FakeInstance:
             "logfile": self.logfile,
         }
 
+    def dump(self) -> dict[str, Any]:
+        return {"name": self.name, "pid": os.getpid(), "backend": "gevent", "stacks": []}
+
     def tree(self) -> dict[str, Any]:
         child = {"name": "Db", "path": "App/Db", "state": self.state, "why": None, "children": []}
         return {**child, "name": "App", "path": "App", "children": [child]}

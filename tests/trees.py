@@ -34,7 +34,12 @@ class Wrong(Exception):
 
 
 class Node(Service):
-    """One service of a tree; see this module's docstring."""
+    """One service of a tree; see this module's docstring.
+
+    It restarts nothing: what fails below it fails it too.
+    """
+
+    max_restarts = 0
 
     def __init__(self, world: World, name: str, story: list[str] | None = None) -> None:
         self.name = name

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from .config import Setting as Setting
     from .config import settings as settings
     from .core.errors import GinkgoError as GinkgoError
+    from .core.policies import Backoff as Backoff
     from .core.service import Service as Service
     from .core.tasks import autospawn as autospawn
     from .core.tasks import require_ready as require_ready
+    from .process.command import Command as Command
 
 __version__ = "1.0.0.dev0"
 
@@ -38,6 +40,8 @@ def _serving(service: Any) -> Any:
 _context.serving = _serving
 
 _NAMES = {
+    "Backoff": "core.policies",
+    "Command": "process.command",
     "GinkgoError": "core.errors",
     "Service": "core.service",
     "Setting": "config",
@@ -48,6 +52,8 @@ _NAMES = {
 
 __all__ = [  # noqa: RUF022 - in the order of the manual
     "Service",
+    "Backoff",
+    "Command",
     "Setting",
     "settings",
     "process",

@@ -44,6 +44,7 @@ def configure(shop: Workshop, *lines: str) -> Path:
         ("logconfig", "/nope.ini", "logconfig /nope.ini: No such file"),
         ("stop_timeout", "-5", "stop_timeout is -5, and has to be more than 0"),
         ("start_timeout", "0", "start_timeout is 0, and has to be more than 0"),
+        ("blocked_after", "-1", "blocked_after is -1, and has to be 0 or more"),
         ("shutdown_timeout", "-0.5", "shutdown_timeout is -0.5, and has to be more than 0"),
     ],
 )

@@ -29,6 +29,11 @@ def test_tree_shows_every_service(served: Served) -> None:
     assert answer["children"][0]["path"] == "App/Db"
 
 
+def test_dump_shows_every_stack(served: Served) -> None:
+    status, answer = served.json("GET /api/v1/dump")
+    assert (status, answer["schema"], answer["stacks"]) == (200, "ginkgo.dump/1", [])
+
+
 @pytest.mark.fault(109)
 def test_hello_names_the_protocol_and_the_routes(served: Served) -> None:
     answer = served.json("GET /api/v1/")[1]

@@ -492,6 +492,7 @@ async def test_a_service_that_does_nothing_keeps_nothing(world: World):
         "_backend",
         "_children_up",
         "_entered",
+        "_event_log",
         "_operation",
         "_reload_wanted",
         "_state",

@@ -12,7 +12,6 @@ from tests.trees import SEVEN, Node, Wrong, fail, hang, hang_and_swallow, plant,
 
 from ginkgo import autospawn, require_ready
 from ginkgo.core import tasks
-from ginkgo.core.errors import UsageError
 from ginkgo.core.failure import Abandoned, NotReady, SpawnRefused, StopTimeout
 
 SOON = 0.02  # seconds
@@ -292,88 +291,6 @@ async def test_a_task_that_cleans_up_slowly_is_waited_for(world: World):
     await world.breathe()
     await done(root.stop())
     assert root.told == "+a cleaned up -a"
-
-
-# -- every ------------------------------------------------------------------------------------
-
-
-async def test_every_calls_at_multiples_of_its_time(world: World, monkeypatch):
-    from ginkgo.async_ import base
-
-    clock = FakeClock()
-    monkeypatch.setattr(base.time, "monotonic", clock)
-    takes = iter([0.1, 0.2, 2.5, 0.0, 1.0, 0.0])
-    calls = []
-
-    def work() -> None:
-        calls.append(round(clock.now, 3))
-        try:
-            clock.now += next(takes)
-        except StopIteration:
-            raise KeyError from None
-
-    service = FakeService(clock)
-    with pytest.raises(KeyError):
-        base.repeating(service, 1.0, work, (), {})()
-    assert calls == [1, 2, 3, 6, 7, 9, 10], "those that a long call makes impossible are left out"
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class FakeService:
-    """Sleeps on a clock of its own."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self.clock = clock
-        self.async_ = self
-
-    def sleep(self, seconds: float) -> None:
-        self.clock.now += seconds
-
-
-async def test_every_is_a_task_like_any_other(world: World):
-    calls = []
-    root = plant(world, "a")
-    await done(root.start())
-    enough = world.gate()
-
-    def work(*args: object, **kwargs: object) -> None:
-        calls.append((args, kwargs))
-        if len(calls) == 3:
-            enough.open()
-
-    root.every(0.001, work, 1, two=2)
-    await enough.passed()
-    await done(root.stop())
-    assert calls[0] == ((1,), {"two": 2})
-    count = len(calls)
-    await world.sleep(0.005)
-    assert len(calls) == count
-
-
-async def test_an_error_in_a_periodic_call_names_the_function(
-    world: World, caplog: pytest.LogCaptureFixture
-):
-    def tidy_up() -> None:
-        raise Wrong("every")
-
-    root = plant(world, "a")
-    await done(root.start())
-    root.every(0.001, tidy_up)
-    await done(root.wait("failed"))
-    assert "tidy_up failed: every" in messages(caplog)[0]
-
-
-@pytest.mark.parametrize("seconds", [0, -1])
-async def test_every_takes_a_time_above_nothing(world: World, seconds: float):
-    with pytest.raises(UsageError, match=r"a: every\(\) takes a time above 0 s"):
-        plant(world, "a").every(seconds, bool)
 
 
 # -- decorators -------------------------------------------------------------------------------

@@ -234,6 +234,11 @@ def test_a_request_under_way_is_answered_after_the_stop_has_begun(
     assert counter.ends() == 0
 
 
+def test_the_ticker_ticks_and_is_checked(place: Workshop) -> None:
+    with running(place, "ticker.Ticker", seconds=0.05) as ticker:
+        ticker.wait_for("^tick 5$")
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.conf.py")), ids=lambda path: path.name)
 def test_the_configurations_pass_the_check(place: Workshop, path: Path) -> None:
     check = place.ginkgo("check", "--strict", path.name)

@@ -55,3 +55,11 @@ def act(tmp_path: Path) -> Iterator[Callable[..., Actor]]:
     yield start
     for actor in actors:
         actor.close()
+
+
+@pytest.fixture
+def _nothing_of_commands_left(_nothing_left_behind: None) -> Iterator[None]:
+    from tests.process.commands import nothing_left
+
+    with nothing_left():
+        yield

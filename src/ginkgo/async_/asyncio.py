@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from ..core.backend import Backend, Interruption, Operation, Signal
 from ..core.context import context
 from ..core.errors import UsageError
-from ..core.tasks import refuse_spawn, task_name
+from ..core.tasks import is_coroutine_function, refuse_spawn, task_name
 from ..core.waiting import at_rest
 from .asyncio_operations import (
     Driven,
@@ -39,16 +39,16 @@ from .asyncio_operations import (
     stack_of,
 )
 from .asyncio_primitives import Primitives
-from .asyncio_tasks import repeating, run, run_in_thread, run_later
+from .asyncio_tasks import run, run_in_thread, run_later
 from .base import (
     ThreadSignal,
     Visitor,
-    is_coroutine_function,
     run_to_end,
     thread_has_ended,
     thread_life,
 )
 from .loops import new_loop
+from .pulse import Detach, Pulse, attach_to_loop
 
 if TYPE_CHECKING:
     from ..core.service import Service
@@ -313,10 +313,17 @@ class AsyncioBackend:
         self.loop.add_reader(fd, callback)
         return _Watcher(self.loop, fd)
 
+    def attach_pulse(self, pulse: Pulse) -> Detach:
+        runs = {AsyncioBackend.run.__code__, AsyncioBackend.drive.__code__}
+        return attach_to_loop(self.loop, pulse, runs)
+
     # -- waiting ---------------------------------------------------------------------------------
 
     def now(self) -> float:
         return time.monotonic()
+
+    def later(self, seconds: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
+        return self.loop.call_later(seconds, callback)
 
     def signal(self) -> Signal:
         loop = running_loop()
@@ -386,16 +393,6 @@ class AsyncioBackend:
                 hint="Spawn inside of the loop that starts the service.",
             )
         return self._in_loop(spawn)
-
-    def every(
-        self,
-        service: Service,
-        seconds: float,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> Task:
-        return self.spawn(service, repeating(service, seconds, function, args, kwargs), (), {})
 
     def cancel(self, task: Task) -> None:
         task._log_destroy_pending = False  # type: ignore[attr-defined]

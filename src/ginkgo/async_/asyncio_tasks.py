@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-import time
 from asyncio import _get_running_loop as running_loop
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..core.tasks import task_failed, task_name
-from .base import is_coroutine_function
+from ..core.tasks import is_coroutine_function, task_failed
 from .workers import Outcome, asked_to_end, in_thread
 
 if TYPE_CHECKING:
@@ -108,7 +106,7 @@ def _raised(service: Service, function: Callable[..., Any], error: BaseException
     task = None if running_loop() is None else asyncio.current_task()
     if task is None or (isinstance(error, GeneratorExit) and not _runs(task, function)):
         return  # it is thrown away with its loop
-    task_failed(service, task_name(function), error)
+    task_failed(service, function, error)
     if isinstance(error, (SystemExit, KeyboardInterrupt)):
         raise asyncio.CancelledError from error  # asyncio ends its loop on the two
     task.add_done_callback(_retrieve)
@@ -124,33 +122,3 @@ def _retrieve(task: Task) -> None:
     """It is told already: asyncio need not do so as well."""
     if not task.cancelled():
         task.exception()
-
-
-def repeating(
-    service: Service,
-    seconds: float,
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> Callable[[], Coroutine[Any, Any, None]]:
-    """A task that calls `function` at multiples of `seconds`; see :func:`.base.repeating`."""
-    on_loop = is_coroutine_function(function)
-
-    async def repeat() -> None:
-        due = time.monotonic() + seconds
-        while True:
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            if on_loop:
-                await function(*args, **kwargs)
-            else:
-                result, error = await _thread(service, function, args, kwargs)
-                if error is not None:
-                    raise error
-                if isinstance(result, Coroutine):
-                    await result
-            late = time.monotonic() - due
-            due += seconds * (1 + max(0, int(late // seconds)))
-
-    functools.update_wrapper(repeat, function)
-    repeat.__qualname__ = task_name(function)
-    return repeat

@@ -1,4 +1,4 @@
-"""What the backends share: running the core's coroutines where nothing suspends, and the clock.
+"""What the backends share: running the core's coroutines where nothing suspends.
 
 On gevent and threading every primitive blocks the greenlet or thread that calls it, and returns an
 awaitable that is already done. So a coroutine of the core runs from its first line to its last in
@@ -8,12 +8,10 @@ one ``send``: see :func:`run_to_end`.
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
-import time
 import weakref
 from _thread import TIMEOUT_MAX
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.errors import ApplicationFailed
@@ -81,16 +79,6 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
         return result
     work.close()
     raise RuntimeError(f"{work!r} suspended on a backend that blocks")
-
-
-def is_coroutine_function(function: Callable[..., Any]) -> bool:
-    """Whether a call of `function` gives a coroutine, as far as can be seen from outside."""
-    code = getattr(function, "__code__", None)
-    if code is not None:  # nearly always; the way through `inspect` takes ten times as long
-        return bool(code.co_flags & inspect.CO_COROUTINE)
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004
-    )
 
 
 def in_a_loop() -> Any:
@@ -190,28 +178,3 @@ class Visitor:
 
     async def wait(self, signal: ThreadSignal, timeout: float | None) -> bool:
         return signal.wait(timeout)
-
-
-def repeating(
-    service: Service,
-    seconds: float,
-    function: Callable[..., object],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> Callable[[], None]:
-    """A task, in blocking style, that calls `function` every `seconds` until it is ended.
-
-    The times are multiples of `seconds` on the monotonic clock: a call that takes long does not
-    shift those after it, and one that takes longer than `seconds` leaves some out.
-    """
-
-    @functools.wraps(function)  # messages about the task name what the user wrote
-    def repeat() -> None:
-        due = time.monotonic() + seconds
-        while True:
-            service.async_.sleep(max(0.0, due - time.monotonic()))
-            function(*args, **kwargs)
-            late = time.monotonic() - due
-            due += seconds * (1 + max(0, int(late // seconds)))
-
-    return repeat

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import sys
 from asyncio import CancelledError
 from collections import deque
@@ -29,9 +30,9 @@ from functools import cache, partial
 from typing import Any, TypeVar
 
 from ..core.context import context
-from . import native
+from . import native, pulse
 from .base import Outcome, ThreadSignal, in_thread
-from .loops import uvloop_or_none
+from .loops import uvloop_or_none, with_selector
 
 T = TypeVar("T")
 
@@ -158,10 +159,12 @@ class Bridge:
             return
         outcome.append(loop)
         loop.call_soon(begun.release)
+        ends = pulse.begins("the bridge", functools.partial(_attach, loop))
         try:
             loop.run_forever()
             _wind_up(loop)
         finally:
+            ends()
             loop.close()
             _destroy_hub()
 
@@ -285,7 +288,11 @@ def _loop_class(kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
             return await self.run_in_executor(None, resolve)
 
     selector = native.original("selectors", "DefaultSelector")
-    return lambda: OwnLoop(selector())
+    return lambda: with_selector(OwnLoop, selector())
+
+
+def _attach(loop: asyncio.AbstractEventLoop, to: pulse.Pulse) -> pulse.Detach:
+    return pulse.attach_to_loop(loop, to, {Bridge._run.__code__})
 
 
 def _tell_soon(loop: Any, future: asyncio.Future[Any], outcome: Outcome) -> None:

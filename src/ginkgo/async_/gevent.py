@@ -30,7 +30,7 @@ from gevent.lock import BoundedSemaphore
 from gevent.queue import Queue
 
 from ..core.backend import Backend, Operation, Signal
-from ..core.tasks import refuse_spawn, task_failed, task_name
+from ..core.tasks import is_coroutine_function, refuse_spawn, task_failed, task_name
 from ..core.waiting import at_rest
 from .base import (
     Outcome,
@@ -39,9 +39,7 @@ from .base import (
     beside_the_loop,
     in_a_loop,
     in_thread,
-    is_coroutine_function,
     on_bridge,
-    repeating,
     result_of,
     run_to_end,
     thread_has_ended,
@@ -49,6 +47,7 @@ from .base import (
     within,
 )
 from .gevent_operations import OperationGreenlet
+from .pulse import Detach, Pulse, attach_to_hub
 
 if TYPE_CHECKING:
     from ..core.service import Service
@@ -120,7 +119,7 @@ class Task(_Greenlet):
             return ended
         except BaseException as error:  # noqa: BLE001 - told by its service, never lost
             self.raised = error
-            task_failed(service, task_name(function), error)
+            task_failed(service, function, error)
         finally:
             if service._tasks is not None:
                 service._tasks.discard(self)
@@ -144,6 +143,25 @@ class Task(_Greenlet):
         """The same as ``sys.exc_info()`` gave it: ``get()`` raises this."""
         error = self.raised
         return super().exc_info if error is None else (type(error), error, error.__traceback__)
+
+
+def _call(function: Callable[..., object], args: tuple[object, ...] = ()) -> None:
+    try:
+        function(*args)
+    except Exception:
+        logger.exception("What the loop was to call raised: %r", function)
+
+
+class _Timer:
+    """One call that is due later."""
+
+    __slots__ = ("_timer",)
+
+    def __init__(self, timer: Any) -> None:
+        self._timer = timer
+
+    def cancel(self) -> None:
+        self._timer.close()
 
 
 class GeventBackend:
@@ -244,11 +262,7 @@ class GeventBackend:
     def _run_posted(self) -> None:
         self._waking = False  # before the look: what comes behind it wakes us again
         for _ in range(len(self._posted)):
-            function, args = self._posted.popleft()
-            try:
-                function(*args)
-            except Exception:
-                logger.exception("What was posted to the loop raised: %r", function)
+            _call(*self._posted.popleft())
 
     def _drive_from_thread(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> Any:
         if in_a_loop():
@@ -290,10 +304,19 @@ class GeventBackend:
         watcher.start(callback)
         return watcher
 
+    def attach_pulse(self, pulse: Pulse) -> Detach:
+        return attach_to_hub(self._loop, pulse)
+
     # -- waiting ---------------------------------------------------------------------------------
 
     def now(self) -> float:
         return time.monotonic()
+
+    def later(self, seconds: float, callback: Callable[[], object]) -> _Timer:
+        self._loop.update_now()  # else it counts from when this turn of the loop began
+        timer = self._loop.timer(seconds)
+        timer.start(_call, callback)
+        return _Timer(timer)
 
     def signal(self) -> Signal:
         return Event() if get_hub_if_exists() is self._hub else ThreadSignal()
@@ -353,18 +376,6 @@ class GeventBackend:
         if not self.alive:
             raise thread_has_ended(service)
         return self._in_hub(spawn)
-
-    def every(
-        self,
-        service: Service,
-        seconds: float,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> Any:
-        if is_coroutine_function(function):
-            function = on_bridge(service, function)
-        return self.spawn(service, repeating(service, seconds, function, args, kwargs), (), {})
 
     def cancel(self, task: Task) -> None:
         task.kill(block=False)

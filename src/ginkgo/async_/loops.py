@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 from typing import Any
 
 from ..core.errors import ConfigError
@@ -17,9 +18,17 @@ def new_loop(kind: str) -> asyncio.AbstractEventLoop:
         ConfigError: there is no such kind, or uvloop is not installed.
     """
     uvloop = uvloop_or_none(kind)
-    made: asyncio.AbstractEventLoop
-    made = asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()
+    if uvloop is None:
+        return with_selector(asyncio.SelectorEventLoop, selectors.DefaultSelector())
+    made: asyncio.AbstractEventLoop = uvloop.new_event_loop()
     return made
+
+
+def with_selector(loop_class: Any, selector: Any) -> asyncio.AbstractEventLoop:
+    """Make a loop on a selector, which is known from then on: see :mod:`ginkgo.async_.pulse`."""
+    loop: asyncio.AbstractEventLoop = loop_class(selector)
+    loop.ginkgo_selector = selector  # type: ignore[attr-defined]
+    return loop
 
 
 def uvloop_or_none(kind: str) -> Any:

@@ -38,7 +38,10 @@ __all__ = [
     "NativeThread",
     "accept",
     "epoll",
+    "get_ident",
     "lock",
+    "name_of",
+    "name_this_thread",
     "original",
     "rlock",
     "sleep",
@@ -132,6 +135,8 @@ def start_thread(
 def _named(
     name: str, thread: NativeThread, function: Callable[..., object], args: tuple[object, ...]
 ) -> None:
+    ident = get_ident()
+    _names[ident] = name
     try:
         # proc(5): a thread's name may be written by its own process.
         fd = os.open(f"/proc/self/task/{_thread.get_native_id()}/comm", os.O_WRONLY | os.O_CLOEXEC)
@@ -142,7 +147,28 @@ def _named(
             os.write(fd, name.encode()[:15])
         finally:
             os.close(fd)
-    thread._run(function, args)
+    try:
+        thread._run(function, args)
+    finally:
+        _names.pop(ident, None)
+
+
+_names: dict[int, str] = {}
+
+
+def name_of(ident: int) -> str | None:
+    """The name of a thread that was started here and still runs, or that was given one."""
+    return _names.get(ident)
+
+
+def name_this_thread(name: str) -> None:
+    """Say how the calling thread is called; for one that was not started here."""
+    _names[get_ident()] = name
+
+
+def get_ident() -> int:
+    """The ident of the calling thread, and not that of a greenlet in it."""
+    return cast("int", original("_thread", "get_ident")())
 
 
 def lock() -> _thread.LockType:

@@ -36,20 +36,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.backend import Operation
 from ..core.errors import ConfigError
-from ..core.tasks import refuse_spawn, task_failed, task_name
+from ..core.tasks import is_coroutine_function, refuse_spawn, task_failed, task_name
 from ..core.waiting import at_rest
-from .base import (
-    beside_the_loop,
-    in_a_loop,
-    is_coroutine_function,
-    on_bridge,
-    repeating,
-    run_to_end,
-)
+from .base import beside_the_loop, in_a_loop, on_bridge, run_to_end
+from .pulse import Detach, Pulse
 from .threading_operations import Monitor, OperationThread
 from .threading_primitives import Event, Primitives
 from .threading_waits import Stopping, Strand, Timeout, Waiter, current, stack_of, start_thread
-from .threading_watches import Watches
+from .threading_watches import Timer, Watches
 
 if TYPE_CHECKING:
     from ..core.service import Service
@@ -128,7 +122,7 @@ class Task:
         except BaseException as error:  # noqa: BLE001 - told by its service, never lost
             self.exception = error
             with self._monitor:
-                task_failed(self.service, self.name, error)
+                task_failed(self.service, function, error)
         finally:
             self._forget()
 
@@ -273,10 +267,16 @@ class ThreadingBackend:
     def watch(self, fd: int, callback: Callable[[], object]) -> Any:
         return self._watches.add(fd, callback)
 
+    def attach_pulse(self, pulse: Pulse) -> Detach:
+        return self.monitor.attach_pulse(pulse)
+
     # -- waiting ---------------------------------------------------------------------------------
 
     def now(self) -> float:
         return time.monotonic()
+
+    def later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        return self._watches.later(seconds, callback)
 
     def signal(self) -> Waiter:
         return Waiter()
@@ -308,18 +308,6 @@ class ThreadingBackend:
             service._tasks.add(task)
         task.start()
         return task
-
-    def every(
-        self,
-        service: Service,
-        seconds: float,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> Any:
-        if is_coroutine_function(function):
-            function = on_bridge(service, function)
-        return self.spawn(service, repeating(service, seconds, function, args, kwargs), (), {})
 
     def cancel(self, task: Task) -> None:
         task.ask_to_end()

@@ -24,6 +24,7 @@ import contextvars
 import logging
 import threading
 import time
+from _thread import get_ident
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -31,6 +32,7 @@ from ..core import tasks
 from ..core.backend import Expired, Interruption, Operation
 from ..core.stacks import log_stack
 from .base import run_to_end
+from .pulse import Detach, Pulse
 from .threading_waits import Strand, Waiter, stack_of, start_thread
 
 logger = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ class Monitor:
 
     def __init__(self) -> None:
         self._lock: Any = threading.RLock()
+        self._depth = 0  # how often its holder has entered it
+        self._pulse: Pulse | None = None
 
     @property
     def mine(self) -> bool:
@@ -52,29 +56,62 @@ class Monitor:
 
     def __enter__(self) -> None:
         self._lock.acquire()
+        self._depth += 1
+        if self._depth == 1:
+            self._taken()
 
     def __exit__(self, *exc_info: object) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self._given_back()
         self._lock.release()
 
     def released(self) -> Released:
         """Let others have it for as long as the body takes."""
-        return Released(self._lock)
+        return Released(self)
+
+    def _taken(self) -> None:
+        pulse = self._pulse
+        if pulse is not None:
+            pulse.thread = get_ident()
+            pulse.works()
+
+    def _given_back(self) -> None:
+        if self._pulse is not None:
+            self._pulse.rests()
+
+    def attach_pulse(self, pulse: Pulse) -> Detach:
+        """Have `pulse` told when it is taken, and when it is given back."""
+
+        def detach() -> None:
+            with self:
+                self._pulse = None
+
+        with self:
+            self._pulse = pulse
+        return detach
 
 
 class Released:
     """See :meth:`Monitor.released`. A generator could not do it: contextlib sets an attribute of
     what the body raises, and not every exception lets it."""
 
-    __slots__ = ("_lock", "_saved")
+    __slots__ = ("_depth", "_monitor", "_saved")
 
-    def __init__(self, lock: Any) -> None:
-        self._lock = lock
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
 
     def __enter__(self) -> None:
-        self._saved = self._lock._release_save()
+        monitor = self._monitor
+        self._depth, monitor._depth = monitor._depth, 0
+        monitor._given_back()
+        self._saved = monitor._lock._release_save()
 
     def __exit__(self, *exc_info: object) -> None:
-        self._lock._acquire_restore(self._saved)
+        monitor = self._monitor
+        monitor._lock._acquire_restore(self._saved)
+        monitor._depth = self._depth
+        monitor._taken()
 
 
 class OperationThread:

@@ -22,6 +22,7 @@ ACTIONS = {
     "restart": ("lifecycle", "stop it, then start it"),
     "reload": ("instance", "reload its configuration, and tell what changed"),
     "status": ("instance", "show how it is"),
+    "dump": ("stacks", "show what each of its threads, greenlets and tasks does"),
     "wait": ("instance", "return when it is ready, or with --for stopped when it is gone"),
     "log": ("logs", "print its log"),
     "logtail": ("logs", "print the end of its log, and what is added to it"),

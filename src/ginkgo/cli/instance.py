@@ -39,6 +39,7 @@ def describe(picture: dict[str, Any], code: int) -> Iterator[str]:
         "services": picture.get("services"),
         "log": picture.get("logfile"),
         "reload": last_reload(picture.get("last_reload")),
+        "blocked": blocked(picture.get("blocked")),
     }
     for label, value in rows.items():
         if value not in (None, ""):
@@ -57,6 +58,8 @@ def headline(picture: dict[str, Any]) -> str:
     if not picture.get("running"):
         return "not running" if state == "stopped" else state
     if state != "unknown":
+        if state == "degraded":
+            return "degraded: it runs, and a service of it is down"
         return (
             "ready, but a service failed" if state == "ready" and picture.get("failed") else state
         )
@@ -85,6 +88,20 @@ def last_reload(report: Any) -> str:
     # What is wrong and where; the lines of the file that it concerns are for who reloads.
     why = "; ".join(one.partition("\n")[0] for one in reasons(report))
     return f"{report['outcome']} at {report.get('at')}: {why}"
+
+
+def blocked(report: Any) -> str:
+    """Return how the loop was blocked, if it was."""
+    if not isinstance(report, dict) or not report.get("count"):
+        return ""
+    count, longest = report["count"], report.get("longest")
+    times = "once" if count == 1 else f"{count} times"
+    past = f"{times}, for up to {uptime(longest)}"
+    now = report.get("now")
+    if not isinstance(now, dict):
+        return past
+    who = ": ".join(str(now[key]) for key in ("path", "doing") if now.get(key)) or "something"
+    return f"now, for {uptime(now.get('seconds'))}, by {who}; {past}"
 
 
 def reasons(report: dict[str, Any]) -> list[str]:

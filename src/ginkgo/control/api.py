@@ -287,6 +287,11 @@ def tree(call: Call) -> Answer:
     return reply({"schema": "ginkgo.tree/1", **call.api.instance.tree()})
 
 
+def dump(call: Call) -> Answer:
+    """Show what every thread, greenlet and task does."""
+    return reply({"schema": "ginkgo.dump/1", **call.api.instance.dump()})
+
+
 def stop(call: Call) -> Answer:
     """Ask for the stop and say that it was asked for; its end is the end of this process."""
     call.api.instance.stop()
@@ -331,6 +336,7 @@ ROUTES = (
     Route("GET", "/api/v1/", hello),
     Route("GET", "/api/v1/status", status),
     Route("GET", "/api/v1/tree", tree),
+    Route("GET", "/api/v1/dump", dump),
     Route("GET", "/api/v1/wait", wait),
     Route("POST", "/api/v1/stop", stop),
     Route("POST", "/api/v1/reload", reload),

@@ -8,9 +8,9 @@ side may be a version older or newer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
-STATES = ("starting", "ready", "stopping", "stopped", "failed")
+STATES = ("starting", "ready", "degraded", "stopping", "stopped", "failed")
 """What the state of a tree's root can be, as far as it is told."""
 
 NO_WAY_BACK = ("stopping", "stopped", "failed")
@@ -64,6 +64,7 @@ class Status(TypedDict, total=False):
     failed: list[Trouble]
     last_reload: Report | None
     logfile: str | None
+    blocked: Blocked | None
 
 
 class Tree(TypedDict, total=False):
@@ -76,17 +77,47 @@ class Tree(TypedDict, total=False):
     children: list[Tree]
 
 
+class Blocked(TypedDict, total=False):
+    """How loops were blocked: how often, and for how many seconds at most.
+
+    now: what blocks one at this moment (`loop`, `seconds`, and if known `path` and `doing`).
+    """
+
+    count: int
+    longest: float
+    now: dict[str, Any] | None
+
+
+class Dump(TypedDict, total=False):
+    """What every thread, greenlet and asyncio task does.
+
+    stacks: each with `kind` (thread, greenlet, task), `name`, `service` (a path) and `doing` as far
+        as they are known, `state` (running, waiting, not begun; none of a thread), and `frames`
+        from the outermost to the innermost: `file`, `line`, `function`, `source` (the text of the
+        line), `ours` (it belongs to Ginkgo or to what that stands on).
+    """
+
+    name: str
+    pid: int
+    backend: str
+    blocked: Blocked | None
+    stacks: list[dict[str, Any]]
+
+
 class Instance(Protocol):
     """The running tree.
 
-    `status` and `tree` are called from the control thread, while the tree changes: they only read,
-    take no lock that the application can hold, and return at once. The others may be called from
-    any thread; they return at once too, and what they ask for is done in the application's loop.
+    `status`, `tree` and `dump` are called from the control thread, while the tree changes: they
+    only read, take no lock that the application can hold, and return at once. The others may be
+    called from any thread; they return at once too, and what they ask for is done in the
+    application's loop.
     """
 
     def status(self) -> Status: ...
 
     def tree(self) -> Tree: ...
+
+    def dump(self) -> Dump: ...
 
     def reload(self, done: Callable[[Report], None]) -> None:
         """Ask for a reload; `done` is called with its report, from whatever thread."""

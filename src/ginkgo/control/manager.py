@@ -90,9 +90,29 @@ def exit_status(picture: dict[str, Any]) -> int:
         return NOT_RUNNING if state == "stopped" else UNKNOWN
     if state in ("init", "starting", "stopping", "stopped"):
         return UNDER_WAY
-    if state == "failed" or picture.get("failed"):
+    if state in ("failed", "degraded") or picture.get("failed"):
         return DEGRADED
     return READY if state == "ready" else UNKNOWN
+
+
+# -- dump
+
+
+def dump(found: Found, name: str, timeout: float) -> dict[str, Any]:
+    """Return what every thread, greenlet and task of an instance does now.
+
+    Args:
+        found: from `ginkgo.process.instances.find`.
+        name: what to call it in errors.
+        timeout: seconds for its answer.
+
+    Raises:
+        NotRunning: it is not.
+        Unreachable, NotAnswering, PermissionDenied: it cannot be asked.
+    """
+    need_running(found, name)
+    with client_of(found, timeout) as client:
+        return client.get("/api/v1/dump")
 
 
 def _from_record(found: Found) -> dict[str, Any]:

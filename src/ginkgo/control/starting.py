@@ -173,7 +173,7 @@ def _join(found: Found, name: str, timeout: float | None, began: float) -> dict[
     if verdict == UNDER_WAY and picture.get("state") != "stopping":
         wait_ready(found, name, timeout)
         return _started(name, found.pid, "already starting", began)
-    if verdict == READY or picture.get("state") == "ready":
+    if verdict == READY or picture.get("state") in ("ready", "degraded"):
         return _started(name, found.pid, "already running", began)
     if verdict == DEGRADED:
         raise ApplicationFailed(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .failure import Abandoned, text_of
 
 if TYPE_CHECKING:
+    from .clock import Timer
     from .service import Service
 
 logger = logging.getLogger(__name__)
@@ -81,8 +82,16 @@ class Backend(Protocol):
         """Call `callback` in the loop whenever `fd` is readable. Ended by ``close()`` of what it
         returns."""
 
+    def attach_pulse(self, pulse: Any) -> Callable[[], object]:
+        """Have `pulse` told when the loop works and when it rests: see `ginkgo.async_.pulse`.
+        Called in the backend's own thread, as is what it returns, which ends it."""
+
     def now(self) -> float:
         """Monotonic seconds."""
+
+    def later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call `callback` in the backend's own thread, in which this is called, after so many
+        seconds. It must not block."""
 
     def signal(self) -> Signal:
         """What the calling task or thread can wait for."""
@@ -109,16 +118,6 @@ class Backend(Protocol):
         delay: float | None = None,
     ) -> Any:
         """Start a task, after `delay` seconds when that is given."""
-
-    def every(
-        self,
-        service: Service,
-        seconds: float,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> Any:
-        """Start a task that calls `function` every so many seconds."""
 
     def cancel(self, task: Any) -> None:
         """Ask a task to end. Returns at once; may be called again."""

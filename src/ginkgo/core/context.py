@@ -6,12 +6,15 @@ runner) says so here, once, when it is loaded.
 
 from __future__ import annotations
 
+from .clock import RealClock
+
 TYPE_CHECKING = False  # as typing has it, without the 5 ms that its import takes
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from .backend import Backend
+    from .clock import Clock
     from .service import Service
 
 
@@ -35,7 +38,10 @@ class Context:
         stop_timeout: seconds that a service's tasks and its `do_stop` may take, likewise.
         backend: the name of the backend of a tree whose root does not choose one; None for the one
             that its services are written for.
+        max_restarts: how often a service restarts children of it that fail, within
+        restart_period: so many seconds, before it fails itself; likewise.
         loop: what asyncio runs on: ``auto``, ``uvloop`` or ``asyncio``.
+        clock: what supervision, checks and periodic work go by.
         load_backend: gives the backend with a name, for the calling thread; set by `ginkgo.async_`.
         serving: wraps `Service.serve_forever`, so that signals stop it; set by `ginkgo`.
     """
@@ -45,7 +51,10 @@ class Context:
         self.start_timeout = 30.0
         self.stop_timeout = 10.0
         self.backend: str | None = None
+        self.max_restarts = 5
+        self.restart_period = 30.0
         self.loop = "auto"
+        self.clock: Clock = RealClock()
         self.load_backend: Callable[..., Backend] = _no_backend
         self.serving: Callable[[Service], AbstractContextManager[object]] = _unwrapped
 

@@ -46,6 +46,11 @@ class Failure:
         *_, first = self.chain()
         return f"{first.path}: {first.phase} failed: {type(first.error).__name__}: {first.text}"
 
+    def story(self) -> str:
+        """How it came to this failure, in a line; the first cause comes last."""
+        *above, _ = self.chain()
+        return "".join(f"{each.path} failed because " for each in above) + str(self)
+
     @property
     def text(self) -> str:
         """What the error says."""

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from .backend import Expired, Interruption, Operation
 from .context import context
 from .errors import UsageError
+from .events import FAILURE, RELOAD, record
 from .failure import (
     Abandoned,
     Failure,
@@ -34,7 +35,10 @@ from .failure import (
     note,
     text_of,
 )
+from .health import begin_checks
+from .jobs import end_jobs
 from .matching import check_backend
+from .policies import check_policies
 from .state import FAILED, READY, STARTING, move, notify
 from .tasks import end_tasks, log_failure
 from .waiting import at_rest, over, settled, settled_state, until, until_reached
@@ -68,14 +72,15 @@ async def start(operation: Operation, service: Service) -> None:
 
 
 async def _bring_up(operation: Operation, service: Service) -> None:
+    if service._mend is not None:
+        service._mend.hurry()
     move(service, "start")
     service._operation = operation
     service._backend = operation.backend
     _forget_the_last_run(service)
     operation.interruptible = True
     try:
-        if service.start_timeout is not None or service.stop_timeout is not None:
-            _check_limits(service)
+        _check_limits(service)
         check_backend(service, operation.backend.name)
         if service.start_before:
             given = await _run_do_start(operation, service)
@@ -89,6 +94,8 @@ async def _bring_up(operation: Operation, service: Service) -> None:
             await _wait_until_ready(operation, service, given)
         if operation.abandoned is not None:
             raise operation.abandoned
+        if service._overrides("check"):
+            begin_checks(service)
     except BaseException as error:
         reason = await _unwind(operation, service, error)
         if reason is error:
@@ -185,8 +192,10 @@ async def _unwind(operation: Operation, service: Service, error: BaseException) 
         failures = (child.failure for child in service._children)
         cause = next((each for each in failures if each and each.error is error), None)
         service.failure = Failure(service.path, "child" if cause else "start", error, cause)
+    if service.failure is not None:
+        record(service, FAILURE, service.failure)
     errors: list[BaseException] = []
-    await _bring_down(operation, service, errors, end)
+    await bring_down(operation, service, errors, end)
     for other in errors:
         note(error, f"and undoing the start raised {type(other).__name__}: {text_of(other)}")
     return error
@@ -200,7 +209,8 @@ def _what_failed(operation: Operation, error: BaseException) -> BaseException:
     if isinstance(error, Interruption):  # not what it was broken into with, but what for
         return given_up
     if isinstance(given_up, Abandoned) and given_up.failure is not None:
-        log_failure(given_up.failure)  # the hook, broken into, raised something of its own
+        # The hook, broken into, raised something of its own.
+        log_failure(given_up.service, given_up.failure)
     return error
 
 
@@ -211,10 +221,10 @@ async def stop(operation: Operation, service: Service, errors: list[BaseExceptio
     """Stop `service` and all below it, whatever its state; what raises is put into `errors`."""
     while (holder := service._operation) not in (None, operation):
         if service._state in (STARTING, READY) or holder.service is service:
-            holder.abandon(_stopped_meanwhile(service))
+            holder.abandon(stopped_meanwhile(service))
         await settled(operation, service)
     if service._state == READY or holder is operation:  # what its own start left half done
-        await _bring_down(operation, service, errors, "stopped")
+        await bring_down(operation, service, errors, "stopped")
     elif not at_rest(service):
         await _sweep(operation, service, errors)
 
@@ -223,6 +233,8 @@ async def _sweep(operation: Operation, service: Service, errors: list[BaseExcept
     """`service` does not run; its children may, and tasks that it had before it was started."""
     service._operation = operation
     try:
+        if service._jobs:
+            end_jobs(service)
         if service._tasks:
             await end_tasks(operation, service, errors)
         await _stop_children(operation, service, errors, "stopped")
@@ -234,7 +246,7 @@ async def _sweep(operation: Operation, service: Service, errors: list[BaseExcept
             notify(service)
 
 
-async def _bring_down(
+async def bring_down(
     operation: Operation, service: Service, errors: list[BaseException], end: str
 ) -> None:
     """The exact reverse of a start. Never stops half way."""
@@ -243,6 +255,8 @@ async def _bring_down(
     service._operation = operation
     service._children_up = False
     service._reload_wanted = False
+    if service._supervisor is not None:
+        service._supervisor.close()
     try:
         if service.start_before:
             await _stop_children(operation, service, errors, end)
@@ -269,12 +283,14 @@ async def _stop_children(
         if child._state == FAILED and end == "failed":
             continue  # so that one can see which it was
         if child._state == READY and child._operation is None:  # as nearly always: no detour
-            await _bring_down(operation, child, errors, "stopped")
+            await bring_down(operation, child, errors, "stopped")
         else:
             await stop(operation, child, errors)
 
 
 async def _stop_itself(operation: Operation, service: Service, errors: list[BaseException]) -> None:
+    if service._jobs:
+        end_jobs(service)
     if service._tasks:
         await end_tasks(operation, service, errors)
     if not service._entered:
@@ -282,6 +298,8 @@ async def _stop_itself(operation: Operation, service: Service, errors: list[Base
     service._entered = False
     if service._overrides("do_stop"):
         limit = stop_limit(service)
+        if limit is not None:
+            limit += service._stop_reserve
         try:
             await operation.backend.call(operation, service, "do_stop", limit)
         except Expired:
@@ -360,6 +378,7 @@ async def reload(operation: Operation, service: Service) -> None:
     finally:
         service._reloading = None
         notify(service)
+    record(service, RELOAD, None, {"failed": len(errors)})
     raise_collected(operation, f"reloading {service.path}", errors)
 
 
@@ -409,40 +428,7 @@ async def _run_do_reload(
         notify(service)
 
 
-# -- failure -------------------------------------------------------------------------------------
-
-
-def begin_failure(service: Service, failure: Failure) -> bool:
-    """A task of `service` failed. Called in the backend's own thread; returns at once.
-
-    Returns:
-        Whether it fails a start, whose caller will be told.
-    """
-    if service._state == READY:
-        begin(service, "fail", fail, failure)
-    elif service._state == STARTING and service._operation is not None:
-        return service._operation.abandon(Abandoned(str(failure), service, failure))
-    return False
-
-
-async def fail(operation: Operation, service: Service, failure: Failure) -> None:
-    """`service` cannot go on: bring it down, and then those above it, which need it."""
-    if service._state == READY and service._operation is not None:
-        service._operation.abandon(_stopped_meanwhile(service))
-        await settled(operation, service)
-    if service._state != READY:
-        return
-    service.failure = failure
-    errors: list[BaseException] = []
-    await _bring_down(operation, service, errors, "failed")
-    parent = service.parent
-    if parent is None:
-        return
-    above = Failure(parent.path, "child", failure.error, failure)
-    if parent._state == READY:
-        await fail(operation, parent, above)
-    else:
-        begin_failure(parent, above)
+# -- operations that nobody waits for -------------------------------------------------------------
 
 
 def begin(service: Service, kind: str, what: _Walk, *args: object) -> None:
@@ -467,12 +453,16 @@ def stop_limit(service: Service) -> float | None:
 
 
 def _check_limits(service: Service) -> None:
+    if service._children:
+        check_policies(service)
+    if service.start_timeout is None and service.stop_timeout is None:
+        return
     for name in ("start_timeout", "stop_timeout"):
         limit = getattr(service, name)
         if limit is not None and not (isinstance(limit, (int, float)) and limit >= 0):
             raise UsageError(f"{service.path}: {name} is a number of seconds, not {limit!r}")
 
 
-def _stopped_meanwhile(service: Service) -> Abandoned:
+def stopped_meanwhile(service: Service) -> Abandoned:
     what = "starting" if service._state == STARTING else "reloading or restarting"
     return Abandoned(f"{service.path} was stopped while it was {what}", service)

@@ -23,21 +23,27 @@ the class, so that a subclass need not call ``super().__init__()``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from . import lifecycle
+from . import lifecycle, supervision
 from .backend import Backend, Operation
 from .context import context
 from .errors import UsageError
+from .events import Events, Log
 from .failure import Abandoned, Failure
 from .matching import natural_backend
-from .state import AT_AN_END, READY, STARTING, STATES, State, notify
-from .tasks import refuse_spawn
+from .periodic import Periodic
+from .policies import ONE_FOR_ONE, PERMANENT, TRANSIENT, Backoff, RestartAttribute, take_policy
+from .state import AT_AN_END, READY, STARTING, STATES, State, current, notify
+from .tasks import asked_from_within, refuse_spawn, with_rules
+from .tree import Place
 from .waiting import at_rest
 
 if TYPE_CHECKING:
+    from .policies import Care
     from .state import State as _State
+    from .supervision import Mend, Supervisor
 
 S = TypeVar("S", bound="Service")
 
@@ -52,12 +58,20 @@ class _NotReady:
         return "Service.NOT_READY"
 
 
-class Service:
+class Service(Place, Periodic):
     """A component that starts, stops and reloads, owns its tasks, and contains other services.
 
     Attributes:
         start_before: True makes `do_start` run before the children start, and `do_reload` before
             theirs; `do_stop` then runs after they have stopped.
+        restart: what its supervisor does when it has failed: ``transient`` restarts it,
+            ``permanent`` also after it has ended by itself, ``temporary`` never does.
+        strategy: who is restarted with a child that failed: ``one_for_one`` nobody,
+            ``one_for_all`` all of its siblings, ``rest_for_one`` those added after it.
+        max_restarts: how often its children are restarted within
+        restart_period: so many seconds; one failure more, and this service stops them and fails
+            itself. None for the process's values (5, 30).
+        backoff: how long a child that failed waits, a :class:`~ginkgo.core.policies.Backoff`.
         start_timeout: seconds until the service has to be ready, counted from the call of its
             `do_start`; None for the process's `start_timeout` (30).
         stop_timeout: seconds for its tasks to end, and then for its `do_stop`; None for the
@@ -68,10 +82,15 @@ class Service:
         failure: why the service failed, or None.
         reload_error: what its last `do_reload` raised, or None.
         stop_errors: what its last stop raised, there or below.
-        parent: the service that contains this one, or None.
     """
 
     NOT_READY: Final = _NotReady()
+
+    restart: Any = RestartAttribute()
+    strategy: str = ONE_FOR_ONE
+    max_restarts: int | None = None
+    restart_period: float | None = None
+    backoff: Backoff | tuple[float, ...] | None = None
 
     start_before: bool = False
     start_timeout: float | None = None
@@ -82,23 +101,32 @@ class Service:
     failure: Failure | None = None
     reload_error: BaseException | None = None
     stop_errors: tuple[BaseException, ...] = ()
-    parent: Service | None = None
 
     _state: str = "init"
-    _children: list[Service] | tuple[()] = ()
     _children_up = False
     _tasks: set[Any] | None = None
     _operation: Operation | None = None
     _backend: Backend | None = None
     _watchers: list[Callable[[Service], None]] | None = None
+    _restart_policy: str = TRANSIENT
+    _supervisor: Supervisor | None = None
+    _care: Care | None = None
+    _mend: Mend | None = None
+    _is_down = False
+    _ailing = 0
+    _event_log: Log | None = None
+    _catchers: tuple[tuple[Any, Any], ...] = ()
     _entered = False
+    _stop_reserve = 0.0  # seconds beyond stop_timeout for a do_stop that then uses force itself
     _ready_told = False
     _reloading: Operation | None = None
     _reload_wanted = False
-    _name: str | None = None
-    _numbers: dict[int, int] | None = None
     _ending: BaseException | None = None
     _start_pending: Any = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        take_policy(cls)
 
     # -- hooks: what a subclass writes -----------------------------------------------------------
 
@@ -120,14 +148,35 @@ class Service:
 
     # -- composition -----------------------------------------------------------------------------
 
-    def add_service(self, child: S) -> S:
+    def add_service(
+        self,
+        child: S,
+        *,
+        restart: str | None = None,
+        strategy: str | None = None,
+        max_restarts: int | None = None,
+        restart_period: float | None = None,
+        backoff: Backoff | tuple[float, ...] | None = None,
+    ) -> S:
         """Make `child` a part of this service, and return it.
 
         In a service that runs the child is started at once. If that fails, the error is raised,
         and the child is not part of the service. On asyncio the start has only begun when this
         returns; ``await self.add_service(child)`` waits for it, and returns the child.
+
+        Args:
+            child: the service.
+            restart: instead of the child's own policy.
+            strategy: instead of the child's own, for its children.
+            max_restarts: how often the child may be restarted within
+            restart_period: so many seconds, counted for it alone. Without these its failures
+                are counted with those of its siblings, by this service's values.
+            backoff: how long this child waits.
+
+        Raises:
+            UsageError: it has a parent already, or a policy that does not exist.
         """
-        self._adopt(child)
+        self._adopt(child, restart, strategy, (max_restarts, restart_period, backoff))
         if self._starts_what_is_added:
             operation = Operation(self.backend_in_use, child, "start")
             pending = operation.backend.drive(operation, self._start_added(operation, child))
@@ -174,92 +223,11 @@ class Service:
     async def _remove(self, operation: Operation, child: Service) -> None:
         errors: list[BaseException] = []
         path = child.path
+        if child._mend is not None:
+            child._mend.leave(child)
         await lifecycle.stop(operation, child, errors)
         self._disown(child)
         lifecycle.raise_collected(operation, f"stopping {path}", errors)
-
-    def _adopt(self, child: Service) -> None:
-        if not isinstance(child, Service):
-            raise UsageError(
-                f"{self.path}: add_service takes a service, not {child!r}",
-                hint="A gevent server becomes a service by ServerWrapper(server).",
-            )
-        if child.parent is not None:
-            raise UsageError(f"{child.path} already has a parent: a service is in one place only")
-        if child is self or any(child is ancestor for ancestor in self._ancestors()):
-            raise UsageError(f"{child.path} cannot be added below itself")
-        if not isinstance(self._children, list):
-            self._children = []
-        self._children.append(child)
-        self._numbers = None
-        child.parent = self
-        if child._backend is not None and self.root._backend is None:
-            self.root._backend = child._backend
-
-    def _disown(self, child: Service) -> None:
-        if child.parent is self and isinstance(self._children, list):
-            # By identity: a service may be a dataclass, and equal to its brother.
-            del self._children[next(i for i, each in enumerate(self._children) if each is child)]
-            self._numbers = None
-            child.parent = None
-
-    @property
-    def children(self) -> tuple[Service, ...]:
-        """The services that this one contains, in the order in which they start."""
-        return tuple(self._children)
-
-    @property
-    def root(self) -> Service:
-        """The topmost service of the tree."""
-        service = self
-        while service.parent is not None:
-            service = service.parent
-        return service
-
-    def walk(self) -> Iterator[Service]:
-        """This service and all below it, parents first."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
-
-    def _ancestors(self) -> Iterator[Service]:
-        service = self.parent
-        while service is not None:
-            yield service
-            service = service.parent
-
-    @property
-    def name(self) -> str:
-        """What the service is called within its parent: its class's name, unless it is set."""
-        return self._name or type(self).__name__
-
-    @name.setter
-    def name(self, name: str) -> None:
-        if not name or "/" in name:
-            raise UsageError(f"a service's name is not empty and has no slash in it: {name!r}")
-        self._name = name
-        if self.parent is not None:
-            self.parent._numbers = None
-
-    @property
-    def path(self) -> str:
-        """Where the service is in its tree: ``app/db/pool``. Of siblings with the same name the
-        second is ``name-2``, and so on."""
-        if self.parent is None:
-            return self.name
-        number = self.parent._number_of(self)
-        return f"{self.parent.path}/{self.name}" + (f"-{number}" if number > 1 else "")
-
-    def _number_of(self, child: Service) -> int:
-        numbers = self._numbers
-        if numbers is None or id(child) not in numbers:
-            # For all of them at once: one by one, ten thousand paths took twenty seconds.
-            numbers = {}
-            seen: dict[str, int] = {}
-            for each in self.children:
-                numbers[id(each)] = seen[each.name] = seen.get(each.name, 0) + 1
-            self._numbers = numbers
-        return numbers.get(id(child), 1)
 
     # -- lifecycle -------------------------------------------------------------------------------
 
@@ -293,9 +261,14 @@ class Service:
 
     async def _stop(self, operation: Operation) -> None:
         errors: list[BaseException] = []
+        by_itself = self._restart_policy == PERMANENT and asked_from_within(operation, self)
+        if self._mend is not None:
+            self._mend.leave(self)
         await lifecycle.stop(operation, self, errors)
         if errors:
             self.stop_errors = tuple(errors)
+        if by_itself:
+            lifecycle.begin(self, "restart", supervision.ended)
         lifecycle.raise_collected(operation, f"stopping {self.path}", errors)
 
     def stop_soon(self) -> None:
@@ -316,8 +289,8 @@ class Service:
         operation = Operation(self.backend_to_ask, self, "reload")
         return operation.backend.drive(operation, lifecycle.reload(operation, self))
 
-    def restart(self) -> Any:
-        """Stop this service if it runs, and start it."""
+    def _restart_now(self) -> Any:
+        """Stop this service if it runs, and start it: what ``service.restart()`` does."""
         operation = Operation(self._backend_to_start, self, "restart")
         return operation.backend.drive(operation, lifecycle.restart(operation, self))
 
@@ -337,7 +310,17 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether the service and all below it were started and run."""
-        return self._state == READY
+        return current(self) == READY
+
+    @property
+    def restarts(self) -> int:
+        """How often its supervisor has restarted it."""
+        return 0 if self._care is None else self._care.restarts
+
+    @property
+    def events(self) -> Events:
+        """What has happened to this service and to those below it."""
+        return Events(self)
 
     def wait(self, state: str = READY, timeout: float | None = None) -> Any:
         """Wait until the service is in `state`, at most `timeout` seconds.
@@ -412,36 +395,64 @@ class Service:
 
     # -- tasks -----------------------------------------------------------------------------------
 
-    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def spawn(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        on_error: str = "fail",
+        essential: bool = False,
+        **kwargs: Any,
+    ) -> Any:
         """Run ``function(*args, **kwargs)`` as a task of this service, and return the task.
 
-        The task ends when the service stops. A task that raises fails its service.
+        The task ends when the service stops.
+
+        Args:
+            function: what to run, a coroutine function or a plain one.
+            args: its arguments.
+            on_error: what a task that raises does: ``fail`` its service, whose supervisor decides
+                then; ``log`` the error and nothing else; ``stop`` the service in order.
+            essential: True for a task without which the service is nothing: that it ends, while
+                the service runs, is a failure too.
+            kwargs: its keyword arguments.
 
         Raises:
             SpawnRefused: the service is stopped.
+            UsageError: there is no such `on_error`.
         """
         if self._state in AT_AN_END:
             refuse_spawn(self)
+        if on_error != "fail" or essential:
+            function = with_rules(self, function, on_error, essential)
         backend = self._backend or self.backend_in_use
         return backend.spawn(self, function, args, kwargs)
 
     def spawn_later(
-        self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any
+        self,
+        seconds: float,
+        function: Callable[..., Any],
+        *args: Any,
+        on_error: str = "fail",
+        essential: bool = False,
+        **kwargs: Any,
     ) -> Any:
         """The same as :meth:`spawn`, `seconds` later. The task can be ended before."""
         refuse_spawn(self)
+        if on_error != "fail" or essential:
+            function = with_rules(self, function, on_error, essential)
         return self.backend_in_use.spawn(self, function, args, kwargs, seconds)
 
-    def every(self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call ``function(*args, **kwargs)`` every `seconds`, for the first time after that time.
+    def catch(
+        self,
+        kind: type[BaseException] | tuple[type[BaseException], ...],
+        handler: Callable[..., Any],
+    ) -> None:
+        """Have ``handler(error)`` called when a task of this service raises an error of that kind.
 
-        It never runs twice at a time: when a call takes longer than `seconds`, the calls that it
-        makes impossible are left out.
+        It is a task of its own, and takes the place of what `on_error` says. Of several that fit,
+        the one that was given last is called.
         """
-        refuse_spawn(self)
-        if not seconds > 0:
-            raise UsageError(f"{self.path}: every() takes a time above 0 s, not {seconds!r}")
-        return self.backend_in_use.every(self, seconds, function, args, kwargs)
+        self._catchers = ((kind, handler), *self._catchers)
 
     @property
     def async_(self) -> Any:

@@ -9,11 +9,15 @@ where it is; one that is there when the service's `stop_timeout` is over is left
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .backend import Backend, Operation
+from .errors import ApplicationFailed, UsageError
+from .events import FAILURE, log_of, record
 from .failure import Failure, NotReady, SpawnRefused, StopTimeout
 from .stacks import log_stack
 from .state import FAILED, INIT, READY, STARTING, STOPPED, STOPPING
@@ -81,6 +85,16 @@ def _leave_behind(operation: Operation, service: Service, errors: list[BaseExcep
     errors.append(error)
 
 
+def is_coroutine_function(function: Callable[..., Any]) -> bool:
+    """Whether a call of `function` gives a coroutine, as far as can be seen from outside."""
+    code = getattr(function, "__code__", None)
+    if code is not None:  # nearly always; the way through `inspect` takes ten times as long
+        return bool(code.co_flags & inspect.CO_COROUTINE)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004
+    )
+
+
 def task_name(function: Any) -> str:
     """How a task is called in messages."""
     if isinstance(function, functools.partial):
@@ -88,26 +102,109 @@ def task_name(function: Any) -> str:
     return getattr(function, "__qualname__", None) or repr(function)
 
 
-def task_failed(service: Service, name: str, error: BaseException) -> None:
+FAIL: Final = "fail"
+LOG: Final = "log"
+STOP: Final = "stop"
+
+
+class EssentialTaskEnded(ApplicationFailed):
+    """A task without which its service is nothing has ended."""
+
+
+def with_rules(
+    service: Service, function: Callable[..., Any], on_error: str, essential: bool
+) -> Callable[..., Any]:
+    """`function`, as a task that is not like all others: see :meth:`Service.spawn`."""
+    if on_error not in (FAIL, LOG, STOP):
+        raise UsageError(f"{service.path}: on_error is one of fail, log, stop, not {on_error!r}")
+
+    def blocking(*args: Any, **kwargs: Any) -> Any:
+        with _watched(service, function, essential):
+            return function(*args, **kwargs)
+
+    async def waiting(*args: Any, **kwargs: Any) -> Any:
+        with _watched(service, function, essential):
+            return await function(*args, **kwargs)
+
+    task: Callable[..., Any] = waiting if is_coroutine_function(function) else blocking
+    functools.update_wrapper(task, function)  # messages about the task name what the user wrote
+    task.on_error = on_error  # type: ignore[attr-defined]
+    return task
+
+
+@contextmanager
+def _watched(service: Service, function: Callable[..., Any], essential: bool) -> Iterator[None]:
+    try:
+        yield
+    except (Exception, SystemExit, KeyboardInterrupt):
+        raise  # the task is seen to raise
+    except BaseException:
+        if essential:  # it was ended by somebody: if by the stop of its service, nobody minds
+            service.backend_in_use.post(_essential_ended, service, function)
+        raise
+    else:
+        if essential:
+            service.backend_in_use.post(_essential_ended, service, function)
+
+
+def _essential_ended(service: Service, function: Callable[..., Any]) -> None:
+    from .supervision import begin_failure
+
+    name = task_name(function)
+    error = EssentialTaskEnded(f"{service.path}: its task {name} has ended, and is essential")
+    failure = Failure(service.path, f"task {name}", error)
+    if service._state in (READY, STARTING) and not begin_failure(service, failure):
+        log_failure(service, failure)
+
+
+def task_failed(service: Service, function: Callable[..., Any], error: BaseException) -> None:
     """What happens when a task raises `error`. Called in the backend's own thread.
 
     ``SystemExit`` and ``KeyboardInterrupt`` stop the whole tree in order, on every backend alike.
-    Anything else fails the service, unless it is being stopped anyway.
+    Anything else is for the handler that :meth:`Service.catch` was given, else `on_error` of the
+    task decides. A service that is being stopped anyway is not failed by it.
     """
-    from .lifecycle import begin_failure
+    from .supervision import begin_failure, end
 
     if isinstance(error, (SystemExit, KeyboardInterrupt)):
         service.root.end_with(error)
         return
-    failure = Failure(service.path, f"task {name}", error)
-    if not begin_failure(service, failure):  # else whoever started the service is told
-        log_failure(failure)
+    phase = getattr(function, "ginkgo_phase", None) or f"task {task_name(function)}"
+    failure = Failure(service.path, phase, error)
+    on_error = getattr(function, "on_error", FAIL)
+    handlers = (handler for kind, handler in service._catchers if isinstance(error, kind))
+    handler = next(handlers, None)
+    runs = service._state in (READY, STARTING)
+    if handler is not None and runs and not hasattr(function, "caught"):
+        handle = functools.wraps(handler)(functools.partial(handler, error))
+        handle.caught = error  # type: ignore[attr-defined]
+        service.backend_in_use.spawn(service, handle, (), {})
+    elif on_error == FAIL or not runs:
+        if not begin_failure(service, failure):  # else whoever started the service is told
+            log_failure(service, failure)
+    else:
+        log_failure(service, failure)
+        record(service, FAILURE, failure)
+        if on_error == STOP:
+            end(service)
 
 
-def log_failure(failure: Failure) -> None:
-    """Say what failed, once."""
-    logger.error(
-        "%s: %s failed: %s", failure.path, failure.phase, failure.text, exc_info=failure.error
+def log_failure(service: Service, failure: Failure) -> None:
+    """Say what failed, once; of many times the same, once in a while and how often it was."""
+    text = failure.text
+    repeats = log_of(service.root).repeats
+    more = repeats.due((failure.path, failure.phase, type(failure.error), text[:100]))
+    if more is None:
+        return
+    if more:
+        text += f" (and {more} times more before this)"
+    logger.error("%s: %s failed: %s", failure.path, failure.phase, text, exc_info=failure.error)
+
+
+def asked_from_within(operation: Operation, service: Service) -> bool:
+    """Whether a task of `service`, or of one below it, is what asked for `operation`."""
+    return any(
+        caller in (each._tasks or ()) for caller in operation.callers() for each in service.walk()
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .backend import Backend, Operation
-from .state import FAILED, INIT, READY, STARTING, STOPPED
+from .state import FAILED, INIT, READY, STARTING, STOPPED, current
 
 if TYPE_CHECKING:
     from .service import Service
@@ -25,7 +25,7 @@ async def until(
 
     def reached() -> bool:
         nonlocal passed
-        passed = passed or service._state in states
+        passed = passed or current(service) in states
         return passed
 
     return await until_reached(backend, service, reached, timeout)
@@ -37,6 +37,7 @@ def at_rest(service: Service) -> bool:
         service._state in (INIT, STOPPED)
         and service._operation is None
         and not service._tasks
+        and not service._jobs
         and all(map(at_rest, service._children))
     )
 

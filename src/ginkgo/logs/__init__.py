@@ -10,8 +10,8 @@
                                             |
                                             +---------> stdio.py      stdout and stderr
 
+    beside.py logs from a native thread, while the application's loop is blocked.
     tail.py reads a log file for `ginkgoctl log` and `logtail`, and imports none of the above.
-    limit.py is for everybody who has a line to say that may come a thousand times.
 
 Nothing is imported here, so that `ginkgoctl` can read a log without paying for `logging`.
 """

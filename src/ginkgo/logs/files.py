@@ -22,8 +22,8 @@ from collections.abc import Callable
 
 from ginkgo.async_ import native
 from ginkgo.core.errors import GinkgoError
+from ginkgo.core.repeats import Repeats
 from ginkgo.logs import format
-from ginkgo.logs.limit import Repeats
 from ginkgo.logs.opening import make_folder, open_log_file
 
 _COMPLAIN_EVERY = 60.0  # seconds

@@ -9,11 +9,13 @@ the user's code came to fail is theirs to see.
 
 from __future__ import annotations
 
+import os
 import traceback
+from collections.abc import Mapping
 from types import TracebackType
 
 # Top-level packages whose frames are plumbing when they are the outermost ones: they only call.
-_PLUMBING = frozenset(
+PLUMBING = frozenset(
     {"ginkgo", "gevent", "asyncio", "concurrent", "importlib", "runpy", "threading"}
 )
 
@@ -37,6 +39,17 @@ def user_traceback(exc: BaseException, tb: TracebackType | None = None) -> str:
     except Exception as failure:  # noqa: BLE001 - it is the exception's own code that runs
         # Its attributes are the user's too (__notes__, __cause__, __class__ may be properties).
         return f"{type(exc).__name__}: <no traceback: showing it raised {type(failure).__name__}>"
+
+
+def user_place(exc: BaseException) -> str | None:
+    """Return where in the user's code `exc` was raised, as "app.py:12 in pump", if it was there."""
+    places = traceback.walk_tb(exc.__traceback__)
+    own = [(frame, line) for frame, line in places if not _is_module_of_ours(frame.f_globals)]
+    if not own:
+        return None
+    frame, line = own[-1]
+    code = frame.f_code
+    return f"{os.path.basename(code.co_filename)}:{line} in {code.co_name}"
 
 
 def _trim(
@@ -70,6 +83,10 @@ def _leading(tb: TracebackType | None) -> int:
 
 
 def _is_plumbing(tb: TracebackType) -> bool:
+    return _is_module_of_ours(tb.tb_frame.f_globals)
+
+
+def _is_module_of_ours(namespace: Mapping[str, object]) -> bool:
     # By module and not by path: gevent's compiled frames name a file that exists nowhere.
-    module = str(tb.tb_frame.f_globals.get("__name__", ""))
-    return module.partition(".")[0] in _PLUMBING
+    module = str(namespace.get("__name__", ""))
+    return module.partition(".")[0] in PLUMBING

@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from ..async_ import native
 from ..core import lifecycle
 from ..core.backend import Backend
 from ..core.context import context
@@ -34,6 +35,7 @@ from ..core.service import Service
 from ..logs import setup as logs
 from ..logs.stdio import unbuffer
 from ..logs.terminal import BrokenPipe
+from ..logs.tracebacks import user_place
 from . import privileges
 from .choosing import Choice, check
 from .daemonize import launch
@@ -48,6 +50,7 @@ from .runtime import CONTROL, PID, Record, RuntimeFolder, instance_name, runtime
 from .signals import Early, Signals, Stopped, terminal_is_gone
 from .stacks import stacks
 from .target import exited, make_service
+from .watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -207,6 +210,7 @@ class _Process:
             reloader=reloader,
             about_to_stop=self._arm,
         )
+        self._watch_loops()
         for companion in companions:
             beside = companion(self.running)
             self.undo.callback(beside.close)
@@ -240,6 +244,14 @@ class _Process:
         if self.ready is not None:
             logger.info("%s is ready: pid %d", self.root.path, os.getpid())
             self.ready.ready()
+
+    def _watch_loops(self) -> None:
+        native.name_this_thread("MainThread")
+        after = self.loaded.process.blocked_after
+        if after:
+            watchdog = self.running.watchdog = Watchdog(self.root, after)
+            watchdog.start()
+            self.undo.callback(watchdog.close)
 
     def _ending(self, error: BaseException) -> GinkgoError:
         """The error that ends the process because of the application's `error`."""
@@ -292,7 +304,8 @@ class _Process:
             error = failure.error
             if isinstance(error, GinkgoError) and not isinstance(error, UsageError):
                 raise error
-            raise ApplicationFailed(str(failure))  # its traceback is in the log
+            place = user_place(error)  # its whole traceback is in the log
+            raise ApplicationFailed(failure.story() + (f" ({place})" if place else ""))
         return os.EX_SOFTWARE if self.root.stop_errors else 0
 
     def _act(self, number: int) -> None:

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..core.service import Service
+from .stacks import dump
 
 if TYPE_CHECKING:
     from .reload import Reloader
+    from .watchdog import Watchdog
 
 UNDER_WAY = ("starting", "stopping")
 
@@ -33,6 +35,7 @@ class Running:
         logfile: the log's path, or None in the foreground.
         reloader: what carries a reload out.
         about_to_stop: called before a stop begins.
+        watchdog: what notices a blocked loop, unless that is turned off.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Running:
     logfile: str | None
     reloader: Reloader
     about_to_stop: Callable[[], object]
+    watchdog: Watchdog | None = None
     started_at: str = field(
         default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     )
@@ -69,12 +73,23 @@ class Running:
             "not_ready": [trouble(each) for each in services if each._state in UNDER_WAY],
             "failed": [trouble(each) for each in services if is_failed(each)],
             "last_reload": self.reloader.last,
+            "blocked": None if self.watchdog is None else self.watchdog.status(),
             "logfile": self.logfile,
         }
 
     def tree(self) -> dict[str, Any]:
         """The root and those under it, as JSON-able data."""
         return branch(self.root)
+
+    def dump(self) -> dict[str, Any]:
+        """What every thread, greenlet and task does now, as JSON-able data."""
+        return {
+            "name": self.name,
+            "pid": os.getpid(),
+            "backend": self.root.backend_in_use.name,
+            "blocked": None if self.watchdog is None else self.watchdog.status(),
+            "stacks": dump(self.root),
+        }
 
     def reload(self, done: Callable[[dict[str, Any]], None]) -> None:
         """Ask for a reload, from any thread; `done` gets its report in the tree's own."""
@@ -91,7 +106,7 @@ class Running:
 
     def _state_changed(self, root: Service) -> None:
         for listener in tuple(self._listeners):
-            listener(root._state)
+            listener(root.state.current)
 
 
 def branch(service: Service) -> dict[str, Any]:
@@ -99,15 +114,16 @@ def branch(service: Service) -> dict[str, Any]:
     return {
         "name": service.name,
         "path": service.path,
-        "state": service._state,
+        "state": service.state.current,
         "why": why(service),
+        "restarts": service.restarts,
         "children": [branch(child) for child in service.children],
     }
 
 
 def is_failed(service: Service) -> bool:
-    """Whether something is wrong with a service itself: it failed, or its last reload did."""
-    return service._state == "failed" or service.reload_error is not None
+    """Whether something is wrong with a service itself: it is down, or its last reload failed."""
+    return service._state == "failed" or service._is_down or service.reload_error is not None
 
 
 def trouble(service: Service) -> dict[str, Any]:
@@ -117,8 +133,11 @@ def trouble(service: Service) -> dict[str, Any]:
 
 def why(service: Service) -> str | None:
     """Why a service is not as it should be, in a line."""
+    mend = service._mend
     if service.failure is not None and service._state == "failed":
-        return str(service.failure)
+        return str(service.failure) + (" (waits for its restart)" if mend else "")
+    if mend is not None and service._is_down:
+        return f"is restarted together with {mend.failure.path}"
     if service.reload_error is not None:
         error = service.reload_error
         return f"its last reload failed: {type(error).__name__}: {error}"

@@ -77,3 +77,10 @@ class ProcessSettings:
         default=25.0,
         help="Seconds until a process that was told to stop ends, whatever its services do",
     )
+    blocked_after: float | None = Setting(
+        "blocked_after",
+        default=1.0,
+        help="Seconds after which something that holds up everything else is told in the log; "
+        "0 for never",
+        restart_required=True,
+    )

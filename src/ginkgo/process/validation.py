@@ -194,6 +194,16 @@ def _timeouts(process: ProcessSettings) -> Iterator[Fault]:
     for name in TIMEOUTS:
         yield from _caught(name, lambda name=name: look(name))  # type: ignore[misc]
 
+    def look_at_blocked_after() -> None:
+        value = process.blocked_after
+        if value is not None and value < 0:
+            raise ConfigError(
+                f"blocked_after is {value:g}, and has to be 0 or more",
+                hint="It is a number of seconds; 0 turns it off.",
+            )
+
+    yield from _caught("blocked_after", look_at_blocked_after)
+
 
 def _level(log: LogSettings) -> Iterator[Fault]:
     def look() -> None:

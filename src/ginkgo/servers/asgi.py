@@ -16,8 +16,8 @@ from collections.abc import Coroutine
 from email.utils import formatdate
 from typing import Any
 
-from ..async_.base import is_coroutine_function
 from ..core.errors import ApplicationFailed, ConfigError
+from ..core.tasks import is_coroutine_function
 from .asyncio_stream import ProtocolServer, connection_of
 from .listening import CUT_TIME
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ginkgo.logs.limit import Repeats
+from ginkgo.core.repeats import Repeats
 
 
 class Clock:
