@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.cli.backends import GROUNDS, Ground
 from tests.workshop import Program, Workshop
 
 SCRIPT = str(Path(__file__).parents[1] / "fake_instance.py")
@@ -72,3 +73,9 @@ def fake(shop: Workshop):  # type: ignore[no-untyped-def]
     yield start
     for one in started:
         one.close()
+
+
+@pytest.fixture(params=GROUNDS)
+def ground(request: pytest.FixtureRequest, shop: Workshop) -> Ground:
+    """A backend; a test with it runs real processes on each."""
+    return Ground(request.param, shop)

@@ -5,19 +5,12 @@ from __future__ import annotations
 import http.client
 import io
 import socket
-import ssl
-import threading
-import time
 from collections.abc import Iterable
 from typing import Any
-from wsgiref.validate import validator
 
 import pytest
-from flask import Flask, request
 
 from ginkgo.async_.threading import WSGIServer
-from ginkgo.async_.threading_primitives import Event
-from ginkgo.core.errors import ConfigError
 from ginkgo.servers.http_body import Body, BodyError
 
 LOCAL = ("127.0.0.1", 0)
@@ -51,39 +44,6 @@ def answer_to(server: WSGIServer, raw: bytes) -> bytes:
         while piece := client.recv(65536):
             got += piece
     return got
-
-
-def test_a_connection_is_kept_for_many_requests(run):
-    server = run(WSGIServer(LOCAL, hello))
-    client = client_of(server)
-    for _ in range(20):
-        assert get(client, "/path?a=b") == (200, b"Hello World")
-    client.close()
-    server.stop()  # counted is what has been answered, a moment later
-    assert (server.requests, server.accepted) == (20, 1)
-
-
-def test_an_application_that_is_looked_at_closely_runs(run):
-    server = run(WSGIServer(LOCAL, validator(hello)))
-    client = client_of(server)
-    assert get(client)[1] == b"Hello World"
-    client.close()
-    assert not server.failed
-
-
-def test_flask_runs(run):
-    app = Flask(__name__)
-
-    @app.post("/sum")
-    def total() -> dict[str, int]:
-        return {"sum": sum(request.json)}
-
-    client = client_of(run(WSGIServer(LOCAL, app)))
-    status, body = get(
-        client, "/sum", method="POST", body="[1, 2]", headers={"Content-Type": "application/json"}
-    )
-    assert (status, body) == (200, b'{"sum":3}\n')
-    client.close()
 
 
 def test_bodies_come_by_length_and_in_chunks(run):
@@ -144,23 +104,6 @@ def test_the_answer_to_head_and_one_without_content_have_no_body(run):
     client.close()
 
 
-def test_an_application_that_raises_gives_500_and_harms_nobody(run, caplog):
-    def application(environ: Any, start_response: Any) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == "/bad":
-            raise TimeoutError("of its own")
-        return hello(environ, start_response)
-
-    server = run(WSGIServer(LOCAL, application))
-    client = client_of(server)
-    assert get(client, "/bad")[0] == 500
-    client.close()
-    assert get(client)[0] == 200
-    client.close()
-    server.stop()
-    assert server.failed == 1
-    assert "the application failed at" in caplog.text
-
-
 @pytest.mark.parametrize(
     ("raw", "status"),
     [
@@ -191,79 +134,13 @@ def test_an_answer_cannot_be_split(run):
     client.close()
 
 
-def test_it_speaks_https(run, authority):
-    certfile, keyfile = authority.issue("localhost")
-    server = run(WSGIServer(LOCAL, hello, certfile=certfile, keyfile=keyfile))
-    context = ssl.create_default_context(cafile=authority.cafile)
-    client = http.client.HTTPSConnection("localhost", server.port, context=context, timeout=LIMIT)
-    for _ in range(2):
-        assert get(client) == (200, b"Hello World")
-    client.close()
-
-
 def test_an_idle_connection_is_closed_in_time(run):
     server = run(WSGIServer(LOCAL, hello, keep_alive=0.05))
     with socket.create_connection(("127.0.0.1", server.port), LIMIT) as client:
         assert client.recv(1) == b""
 
 
-def test_what_is_written_to_wsgi_errors_goes_to_the_log(run, caplog):
-    def application(environ: Any, start_response: Any) -> Iterable[bytes]:
-        environ["wsgi.errors"].write("odd\n")
-        return hello(environ, start_response)
-
-    client = client_of(run(WSGIServer(LOCAL, application)))
-    get(client)
-    client.close()
-    assert "WSGIServer: odd" in caplog.text
-
-
-def test_a_server_without_an_application_is_refused():
-    with pytest.raises(ConfigError, match="has no application"):
-        WSGIServer(":0")
-
-
 # -- stopping ---------------------------------------------------------------------------------
-
-
-def test_idle_kept_connections_are_closed_at_once(run):
-    server = run(WSGIServer(LOCAL, hello))
-    clients = [client_of(server) for _ in range(10)]
-    for client in clients:
-        assert get(client)[0] == 200
-    time.sleep(0.1)  # they are not new any more
-    began = time.monotonic()
-    server.stop()
-    assert time.monotonic() - began < 0.5
-    assert server.cut == 0
-    for client in clients:
-        assert client.sock.recv(1) == b""
-        client.close()
-
-
-def test_a_request_under_way_is_answered_with_connection_close(run):
-    began, may_end = Event(), Event()
-
-    def application(environ: Any, start_response: Any) -> Iterable[bytes]:
-        began.set()
-        may_end.wait()
-        return hello(environ, start_response)
-
-    server = run(WSGIServer(LOCAL, application))
-    client = client_of(server)
-    client.request("GET", "/")
-    assert began.wait(LIMIT)
-    stopping = threading.Thread(target=server.stop)
-    stopping.start()
-    while not server.draining:
-        time.sleep(0.001)
-    may_end.set()
-    response = client.getresponse()
-    assert response.headers["Connection"] == "close"
-    assert response.read() == b"Hello World"
-    stopping.join()
-    client.close()
-    assert server.cut == 0
 
 
 # -- the body ---------------------------------------------------------------------------------

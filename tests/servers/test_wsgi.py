@@ -1,144 +1,125 @@
+"""Web servers for WSGI applications, on every backend: requests, answers, and how they stop."""
+
 from __future__ import annotations
 
-import http.client
+import importlib
 import logging
-import os
+import re
 import ssl
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from wsgiref.validate import validator
 
-import gevent
-import gevent.ssl
 import pytest
 from flask import Flask, Response, request
-from gevent import pywsgi
-from gevent.event import Event
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from tests.servers.conftest import Authority, open_socket
+from tests.dialects import done
+from tests.servers.conftest import Authority
+from tests.servers.kit import LOCAL, Client, Kit
 
 from ginkgo.core.errors import ConfigError, Unavailable
-from ginkgo.core.service import Service
-from ginkgo.servers.wsgi import WSGIServer
 
-LOCAL = ("127.0.0.1", 0)
 Environ = dict[str, Any]
 Start = Callable[..., Any]
+ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def hello(environ: Environ, start_response: Start) -> Iterable[bytes]:
-    start_response("200 OK", [("Content-Type", "text/plain")])
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "11")])
     return [b"Hello World"]
 
 
-class Client(http.client.HTTPConnection):
-    """A client of a server of this process: its socket is gevent's."""
-
-    def __init__(self, server: WSGIServer, raw: Any = None) -> None:
-        super().__init__("127.0.0.1")
-        self.sock = raw or open_socket(server.address.path or ("127.0.0.1", server.port or 0))
-        self.sock.settimeout(10)
-        self.auto_open = 0
-
-    def ask(self, path: str = "/", method: str = "GET", **more: Any) -> http.client.HTTPResponse:
-        self.request(method, path, **more)
-        return self.getresponse()
-
-    def get(self, path: str = "/", method: str = "GET", **more: Any) -> bytes:
-        return self.ask(path, method, **more).read()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+async def one_answer(client: Client) -> tuple[int, dict[str, str], bytes]:
+    """The next answer, if it tells its length."""
+    got = b""
+    while b"\r\n\r\n" not in got:
+        more = await client.hears()
+        assert more, got
+        got += more
+    head, _, body = got.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    fields = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    while len(body) < int(fields["content-length"]):
+        body += await client.hears()
+    return int(first.split()[1]), fields, body
 
 
-def answer_to(server: WSGIServer, raw: bytes) -> bytes:
-    """Send bytes, and read until the server closes."""
-    with open_socket(("127.0.0.1", server.port or 0)) as client:
-        client.settimeout(10)
-        client.sendall(raw)
-        got = b""
+async def answer_to(kit: Kit, server: Any, raw: bytes) -> bytes:
+    """Ask, and read until the server closes."""
+    with kit.connected(server) as client:
+        await client.says(raw)
         try:
-            while piece := client.recv(65536):
-                got += piece
+            return await client.hears_all()
         except ConnectionResetError:
-            pass
-    return got
+            return b""
 
 
-def test_an_application_is_served(run: Any):
-    server = run(WSGIServer(LOCAL, hello))
-    with Client(server) as client:
-        response = client.ask("/path?a=b")
-        assert (response.status, response.reason) == (200, "OK")
-        assert response.headers["Content-Type"] == "text/plain"
-        assert response.headers["Content-Length"] == "11"
-        assert response.read() == b"Hello World"
-    assert server.requests == 1
+class Gated:
+    """An application that answers when it is told to."""
+
+    def __init__(self, kit: Kit) -> None:
+        self.gate = kit.latch()
+        self.waiting = 0
+
+    def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
+        self.waiting += 1
+        self.gate.wait(20)
+        return hello(environ, start_response)
 
 
-def test_a_connection_is_kept_for_many_requests(run: Any):
-    server = run(WSGIServer(LOCAL, hello))
-    with Client(server) as client:
-        for _ in range(50):
-            assert client.get() == b"Hello World"
-    assert (server.accepted, server.requests) == (1, 50)
+async def test_a_connection_is_kept_for_many_requests(kit: Kit):
+    async with kit.running(kit.WSGIServer(LOCAL, validator(hello))) as server:
+        client = kit.connected(server)
+        for _ in range(20):
+            await client.says(b"GET /path?a=b HTTP/1.1\r\nHost: x\r\n\r\n")
+            status, fields, body = await one_answer(client)
+            assert (status, fields["content-type"], body) == (200, "text/plain", b"Hello World")
+        await kit.until(lambda: server.requests == 20)
+        client.close()
+        await kit.until(lambda: server.active == 0)
+        assert (server.accepted, server.failed) == (1, 0)
 
 
-def test_the_seeds_web_server_runs(run: Any):
-    class HelloWorldWebServer(Service):
-        def __init__(self) -> None:
-            self.server = self.add_service(WSGIServer(("127.0.0.1", 0), self.handle))
-
-        def handle(self, environ: Environ, start_response: Start) -> Any:
-            start_response("200 OK", [("Content-Type", "text/html")])
-            return [b"<strong>Hello World</strong>"]
-
-    app = run(HelloWorldWebServer())
-    with Client(app.server) as client:
-        assert client.get() == b"<strong>Hello World</strong>"
-
-
-def test_flask_runs(run: Any):
+async def test_flask_runs(kit: Kit):
     app = Flask(__name__)
 
     @app.route("/hello/<name>", methods=["GET", "POST"])
     def greet(name: str) -> Response:
         return Response(f"Hello {name} from {request.form.get('sender')}")
 
-    with Client(run(WSGIServer(LOCAL, app))) as client:
-        assert client.get("/hello/World") == b"Hello World from None"
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        sent = client.get("/hello/World", "POST", body="sender=me", headers=headers)
-        assert sent == b"Hello World from me"
-        assert client.ask("/missing").status == 404
+    async with kit.running(kit.WSGIServer(LOCAL, app)) as server:
+        client = kit.connected(server)
+        await client.says(
+            b"POST /hello/World HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\n\r\nsender=me"
+        )
+        status, _, body = await one_answer(client)
+        assert (status, body) == (200, b"Hello World from me")
 
 
-def test_a_subclass_has_its_application_as_a_method(run: Any):
-    class Web(WSGIServer):
-        def application(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
-            return hello(environ, start_response)
+async def test_a_subclass_has_its_application_as_a_method(kit: Kit):
+    Web = type("Web", (kit.WSGIServer,), {"application": lambda self, *args: hello(*args)})
+    async with kit.running(Web(LOCAL)) as server:
+        client = kit.connected(server)
+        await client.says(ASK)
+        assert (await one_answer(client))[2] == b"Hello World"
 
-    with Client(run(Web(LOCAL))) as client:
-        assert client.get() == b"Hello World"
 
-
-def test_a_server_without_an_application_is_refused():
+@pytest.mark.parametrize("backend", ["gevent", "asyncio", "threading"])
+def test_a_server_without_an_application_is_refused(backend: str):
+    WSGIServer = importlib.import_module(f"ginkgo.async_.{backend}").WSGIServer
     with pytest.raises(ConfigError, match=r"WSGIServer at \*:8000 has no application"):
         WSGIServer(":8000")
 
 
-def test_a_port_in_use_fails_the_start(run: Any):
-    first = run(WSGIServer(LOCAL, hello))
-    with pytest.raises(Unavailable, match=r"WSGIServer cannot listen on .* in use"):
-        WSGIServer(first.address, hello).start()
+@pytest.mark.fault(1)
+async def test_a_port_in_use_fails_the_start(kit: Kit):
+    async with kit.running(kit.WSGIServer(LOCAL, hello)) as first:
+        with pytest.raises(Unavailable, match=r"WSGIServer cannot listen on .* in use"):
+            await done(kit.WSGIServer(first.address, hello).start())
 
 
-def environ_of(run: Any, raw: bytes, **more: Any) -> Environ:
+async def test_the_environ_is_what_the_standard_asks_for(kit: Kit):
     seen: list[Environ] = []
 
     def look(environ: Environ, start_response: Start) -> Iterable[bytes]:
@@ -146,152 +127,96 @@ def environ_of(run: Any, raw: bytes, **more: Any) -> Environ:
         seen.append(environ)
         return hello(environ, start_response)
 
-    answer_to(run(WSGIServer(LOCAL, look, **more)), raw)
-    [environ] = seen
-    return environ
-
-
-def test_the_environ_is_what_the_standard_asks_for(run: Any):
-    environ = environ_of(
-        run,
-        b"POST /a%20b/?c=d%20e HTTP/1.1\r\nHost: example.org\r\nX-One: 1\r\nx-one: 2\r\n"
-        b"Content-Type: text/plain\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody",
-    )
-    assert environ["REQUEST_METHOD"] == "POST"
-    assert environ["SCRIPT_NAME"] == ""
-    assert environ["PATH_INFO"] == "/a b/"
-    assert environ["QUERY_STRING"] == "c=d%20e"
-    assert environ["CONTENT_TYPE"] == "text/plain"
-    assert environ["CONTENT_LENGTH"] == "4"
-    assert environ["SERVER_NAME"] == "127.0.0.1"
-    assert environ["SERVER_PORT"].isdigit()
-    assert environ["SERVER_PROTOCOL"] == "HTTP/1.1"
-    assert environ["HTTP_HOST"] == "example.org"
-    assert environ["HTTP_X_ONE"] == "1,2"
-    assert environ["REMOTE_ADDR"] == "127.0.0.1"
+    more = {"app.name": "mine", "SERVER_NAME": "public"}
+    async with kit.running(kit.WSGIServer(LOCAL, look, environ=more)) as server:
+        await answer_to(
+            kit,
+            server,
+            b"POST /a%20b/?c=d%20e HTTP/1.1\r\nHost: example.org\r\nX-One: 1\r\nx-one: 2\r\n"
+            b"Content-Type: text/plain\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody",
+        )
+        [environ] = seen
+        assert environ["SERVER_PORT"] == str(server.port)
+    expected = {
+        "REQUEST_METHOD": "POST",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/a b/",
+        "QUERY_STRING": "c=d%20e",
+        "CONTENT_TYPE": "text/plain",
+        "CONTENT_LENGTH": "4",
+        "SERVER_NAME": "public",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_HOST": "example.org",
+        "HTTP_X_ONE": "1,2",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "app.name": "mine",
+        "body": b"body",
+    }
+    assert {name: environ.get(name) for name in expected} == expected
     assert environ["REMOTE_PORT"].isdigit()
-    assert environ["wsgi.version"] == (1, 0)
-    assert environ["wsgi.url_scheme"] == "http"
-    assert environ["wsgi.multithread"] is True
-    assert environ["wsgi.multiprocess"] is False
-    assert environ["wsgi.run_once"] is False
-    assert environ["body"] == b"body"
-    assert "HTTP_CONTENT_LENGTH" not in environ and "HTTP_CONTENT_TYPE" not in environ
+    assert not {"HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE"} & set(environ)
 
 
-def test_more_can_be_put_into_the_environ(run: Any):
-    environ = environ_of(
-        run, b"GET / HTTP/1.0\r\n\r\n", environ={"app.name": "mine", "SERVER_NAME": "public"}
-    )
-    assert environ["app.name"] == "mine"
-    assert environ["SERVER_NAME"] == "public"
+async def test_it_listens_on_a_unix_socket(kit: Kit, tmp_path: Path):
+    server = kit.WSGIServer(f"unix:{tmp_path / 'web'}", hello)
+    async with kit.running(server):
+        client = kit.connected(server)
+        await client.says(ASK)
+        assert (await one_answer(client))[2] == b"Hello World"
 
 
-def test_no_name_is_looked_up_at_the_start(run: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("gevent.socket.getfqdn", None)
-    server = run(WSGIServer(":0", hello))
-    with Client(server) as client:
-        assert client.get() == b"Hello World"
-
-
-def test_it_listens_on_a_unix_socket(run: Any, tmp_path: Path):
-    environs: list[Environ] = []
-
-    def look(environ: Environ, start_response: Start) -> Iterable[bytes]:
-        environs.append(environ)
-        return hello(environ, start_response)
-
-    server = run(WSGIServer(f"unix:{tmp_path / 'web'}", look))
-    with Client(server) as client:
-        assert client.get() == b"Hello World"
-    assert (environs[0]["SERVER_NAME"], environs[0]["SERVER_PORT"]) == ("localhost", "80")
-
-
-def test_it_speaks_https(run: Any, authority: Authority):
-    certfile, keyfile = authority.issue("localhost")
+async def test_it_speaks_https(kit: Kit, authority: Authority):
     schemes: list[str] = []
 
     def look(environ: Environ, start_response: Start) -> Iterable[bytes]:
         schemes.append(environ["wsgi.url_scheme"])
         return hello(environ, start_response)
 
-    server = run(WSGIServer(LOCAL, look, certfile=certfile, keyfile=keyfile))
-    context = gevent.ssl.create_default_context(cafile=authority.cafile)
-    assert isinstance(context, ssl.SSLContext)
-    raw = open_socket(("127.0.0.1", server.port))
-    secured = gevent.ssl.SSLSocket(raw, _context=context, server_hostname="localhost")
-    with Client(server, secured) as client:
-        assert [client.get() for _ in range(3)] == [b"Hello World"] * 3
+    certfile, keyfile = authority.issue("localhost")
+    server = kit.WSGIServer(LOCAL, look, certfile=certfile, keyfile=keyfile)
+    async with kit.running(server):
+        context = ssl.create_default_context(cafile=authority.cafile)
+        client = await kit.connected(server).secure(context)
+        for _ in range(3):
+            await client.says(ASK)
+            assert (await one_answer(client))[2] == b"Hello World"
     assert schemes == ["https"] * 3
 
 
-# -- answers -------------------------------------------------------------------------------------
-
-
-def test_an_answer_of_unknown_length_comes_in_chunks(run: Any):
+async def test_an_answer_of_unknown_length_comes_in_chunks(kit: Kit):
     def stream(environ: Environ, start_response: Start) -> Iterable[bytes]:
         start_response("200 OK", [])
         yield b"one"
-        gevent.sleep(0)
         yield b""
         yield b"two"
 
-    with Client(run(WSGIServer(LOCAL, stream))) as client:
-        for _ in range(3):
-            response = client.ask()
-            assert response.headers["Transfer-Encoding"] == "chunked"
-            assert response.read() == b"onetwo"
+    async with kit.running(kit.WSGIServer(LOCAL, stream)) as server:
+        raw = ASK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        got = await answer_to(kit, server, raw)
+        assert b"transfer-encoding: chunked" in got.lower()
+        assert got.endswith(b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
 
 
-@pytest.mark.parametrize("size", [0, 1, 1000, 65536, 65537, 3_000_000])
-def test_answers_of_every_size_arrive_whole(run: Any, size: int):
+@pytest.mark.parametrize("size", [0, 1, 65537, 3_000_000])
+async def test_answers_of_every_size_arrive_whole(kit: Kit, size: int):
     def big(environ: Environ, start_response: Start) -> Iterable[bytes]:
-        start_response("200 OK", [("Content-Length", str(size))])
-        return [b"x" * size]
+        write = start_response("200 OK", [("Content-Length", str(size))])
+        write(b"x" * (size // 2))
+        return [b"x" * (size - size // 2)]
 
-    with Client(run(WSGIServer(LOCAL, big))) as client:
+    async with kit.running(kit.WSGIServer(LOCAL, big)) as server:
+        client = kit.connected(server)
         for _ in range(2):
-            assert client.get() == b"x" * size
+            await client.says(ASK)
+            assert (await one_answer(client))[2] == b"x" * size
 
 
-def test_the_old_write_function_works(run: Any):
-    def writing(environ: Environ, start_response: Start) -> Iterable[bytes]:
-        write = start_response("200 OK", [("Content-Length", "6")])
-        write(b"abc")
-        return [b"def"]
-
-    with Client(run(WSGIServer(LOCAL, writing))) as client:
-        assert client.get() == client.get() == b"abcdef"
-
-
-def test_an_answer_without_a_body_is_sent(run: Any):
-    def empty(environ: Environ, start_response: Start) -> Iterable[bytes]:
-        start_response("204 No Content", [])
-        return []
-
-    with Client(run(WSGIServer(LOCAL, empty))) as client:
-        for _ in range(3):
-            response = client.ask()
-            assert (response.status, response.read()) == (204, b"")
-
-
-def test_a_kept_connection_does_not_wait_for_acknowledgements(run: Any):
-    def two_pieces(environ: Environ, start_response: Start) -> Iterable[bytes]:
-        write = start_response("200 OK", [("Content-Length", "6")])
-        write(b"abc")
-        write(b"def")
-        return []
-
-    times = []
-    with Client(run(WSGIServer(LOCAL, two_pieces))) as client:
-        for _ in range(10):
-            began = time.monotonic()
-            client.get()
-            times.append(time.monotonic() - began)
-    assert min(times[1:]) < 0.03  # a delayed acknowledgement takes 0.04
-
-
-def test_the_result_is_closed(run: Any):
+async def test_the_result_is_closed(kit: Kit):
     class Result:
         closed = 0
 
@@ -305,241 +230,151 @@ def test_the_result_is_closed(run: Any):
         start_response("200 OK", [("Content-Length", "1")])
         return Result()
 
-    with Client(run(WSGIServer(LOCAL, application))) as client:
-        client.get()
-        client.get()
-    assert Result.closed == 2
+    async with kit.running(kit.WSGIServer(LOCAL, application)) as server:
+        client = kit.connected(server)
+        for _ in range(2):
+            await client.says(ASK)
+            await one_answer(client)
+        await kit.until(lambda: Result.closed == 2)
 
 
 # -- errors --------------------------------------------------------------------------------------
 
 
-class Unlucky(Exception):
-    pass
-
-
-def unlucky(environ: Environ, start_response: Start) -> Iterable[bytes]:
-    if environ["PATH_INFO"] == "/late":
-        start_response("200 OK", [])(b"something")
-    if environ["PATH_INFO"] != "/":
-        raise Unlucky("no luck")
-    return hello(environ, start_response)
-
-
-def test_an_application_that_raises_gives_500_and_harms_nobody(
-    run: Any, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("error", [ValueError("no luck"), SystemExit(3), KeyboardInterrupt()])
+async def test_nothing_that_an_application_raises_ends_the_server(
+    kit: Kit, error: BaseException, caplog: pytest.LogCaptureFixture
 ):
-    server = run(WSGIServer(LOCAL, unlucky))
-    with Client(server) as good, Client(server) as bad:
-        assert good.get() == b"Hello World"
-        response = bad.ask("/fail")
-        assert (response.status, response.read()) == (500, b"Internal Server Error")
-        assert good.get() == b"Hello World"
-    [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert record.getMessage().startswith(
-        'WSGIServer: the application failed at "GET /fail HTTP/1.1" of 127.0.0.1:'
-    )
-    assert record.getMessage().endswith(": Unlucky: no luck")
-    assert record.exc_info is not None and record.exc_info[2] is not None
-    assert record.exc_info[2].tb_frame.f_code.co_name == "unlucky"
-    assert (server.failed, server.requests, server.lost) == (1, 3, 0)
-    assert capfd.readouterr().err == ""
-
-
-def test_an_application_that_raises_after_it_began_cuts_its_answer(
-    run: Any, caplog: pytest.LogCaptureFixture
-):
-    server = run(WSGIServer(LOCAL, unlucky))
-    got = answer_to(server, b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert got.endswith(b"9\r\nsomething\r\n")  # without the end of the chunks
-    assert "Unlucky: no luck" in caplog.text
-
-
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), gevent.Timeout(5)])
-def test_nothing_that_an_application_raises_ends_the_server(run: Any, error: BaseException):
     def application(environ: Environ, start_response: Start) -> Iterable[bytes]:
-        raise error
-
-    server = run(WSGIServer(LOCAL, application))
-    with Client(server) as client:
-        assert client.ask().status == 500
-    assert server.ready
-
-
-def test_what_is_written_to_wsgi_errors_goes_to_the_log(run: Any, caplog: pytest.LogCaptureFixture):
-    def application(environ: Environ, start_response: Start) -> Iterable[bytes]:
-        errors = environ["wsgi.errors"]
-        errors.write("one\n")
-        errors.writelines(["two\n", "\n", "three"])
-        errors.flush()
-        print("four", file=errors)
+        if environ["PATH_INFO"] == "/bad":
+            raise error
         return hello(environ, start_response)
 
-    with Client(run(WSGIServer(LOCAL, application))) as client:
-        client.get()
-    assert caplog.messages == [f"WSGIServer: {word}" for word in ("one", "two", "three", "four")]
+    async with kit.running(kit.WSGIServer(LOCAL, application)) as server:
+        bad = kit.connected(server)
+        await bad.says(b"GET /bad HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await bad.hears()).startswith(b"HTTP/1.1 500 ")
+        good = kit.connected(server)
+        await good.says(ASK)
+        assert (await one_answer(good))[0] == 200
+        assert server.ready
+        assert server.failed == 1
+    [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert re.match(
+        rf'WSGIServer: the application failed at "GET /bad.*: {type(error).__name__}: ',
+        record.getMessage(),
+    )
+
+
+async def test_an_application_that_raises_after_it_began_cuts_its_answer(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+):
+    def late(environ: Environ, start_response: Start) -> Iterable[bytes]:
+        start_response("200 OK", [])(b"something")
+        raise ValueError("no luck")
+
+    async with kit.running(kit.WSGIServer(LOCAL, late)) as server:
+        got = await answer_to(kit, server, ASK)
+        assert got.endswith(b"9\r\nsomething\r\n")  # without the end of the chunks
+    assert "ValueError: no luck" in caplog.text
+
+
+async def test_what_is_written_to_wsgi_errors_goes_to_the_log(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+):
+    def application(environ: Environ, start_response: Start) -> Iterable[bytes]:
+        print("one", file=environ["wsgi.errors"])
+        environ["wsgi.errors"].writelines(["two\n", "\n", "three"])
+        return hello(environ, start_response)
+
+    async with kit.running(kit.WSGIServer(LOCAL, application)) as server:
+        client = kit.connected(server)
+        await client.says(ASK)
+        await one_answer(client)
+    assert [m for m in caplog.messages if m.startswith("WSGIServer: ")] == [
+        "WSGIServer: one",
+        "WSGIServer: two",
+        "WSGIServer: three",
+    ]
 
 
 @pytest.mark.parametrize(
     "raw",
     [
         b"GARBAGE\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
-        b"GET / NOTHTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 1000 + b"\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nNo field\r\n\r\n",
         b"\0\1\2\3\r\n\r\n",
     ],
 )
-def test_a_request_that_cannot_be_understood_gives_400(
-    run: Any,
-    raw: bytes,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
+async def test_a_request_that_cannot_be_understood_gives_400(
+    kit: Kit, raw: bytes, caplog: pytest.LogCaptureFixture
 ):
-    server = run(WSGIServer(LOCAL, hello))
-    assert answer_to(server, raw).startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert not [record for record in caplog.records if record.levelno > logging.INFO]
-    assert capfd.readouterr().err == ""
-    assert answer_to(server, b"GET / HTTP/1.0\r\n\r\n").endswith(b"Hello World")
+    async with kit.running(kit.WSGIServer(LOCAL, hello)) as server:
+        assert (await answer_to(kit, server, raw)).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        client = kit.connected(server)
+        await client.says(ASK)
+        assert (await one_answer(client))[0] == 200
+        assert server.failed == 0
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-def test_a_line_that_is_too_long_gives_414(run: Any):
-    server = run(WSGIServer(LOCAL, hello))
-    assert b" 414 " in answer_to(server, b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\n\r\n")
+# -- stopping ------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-@given(data=st.binary(max_size=200))
-def test_no_bytes_whatever_upset_the_server(garbage_server: WSGIServer, data: bytes):
-    with open_socket(("127.0.0.1", garbage_server.port or 0)) as client:
-        client.sendall(b"GET / HTTP/1.1\r\n" + data)
-    gevent.sleep(0)
-    assert garbage_server.ready
-
-
-@pytest.fixture
-def garbage_server(run: Any, capfd: pytest.CaptureFixture[str]) -> Any:
-    server = run(WSGIServer(LOCAL, hello))
-    yield server
-    with Client(server) as client:
-        assert client.get() == b"Hello World"
-    assert server.failed == 0
-    assert capfd.readouterr().err == ""
-
-
-@pytest.mark.fault(50)
-def test_a_client_that_goes_away_is_no_failure(
-    run: Any, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-):
-    gone = gevent.event.Event()
-
-    def slow(environ: Environ, start_response: Start) -> Iterable[bytes]:
-        start_response("200 OK", [])
-        gone.wait()
-        for _ in range(100):
-            yield b"x" * 10_000
-
-    server = run(WSGIServer(LOCAL, slow))
-    client = Client(server)
-    client.request("GET", "/")
-    gevent.sleep(0.01)
-    client.close()
-    gone.set()
-    while server.active:
-        gevent.sleep(0.001)
-    half = open_socket(("127.0.0.1", server.port))
-    half.sendall(b"GET / HTTP/1.1\r\nHost:")
-    half.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SO_LINGER 0: the close is a reset
-    gevent.sleep(0.01)
-    half.close()
-    while server.active:
-        gevent.sleep(0.001)
-    assert server.failed == 0
-    assert not [record for record in caplog.records if record.levelno > logging.INFO]
-    assert capfd.readouterr().err == ""
-
-
-# -- the log of requests -------------------------------------------------------------------------
-
-
-def test_requests_are_not_logged_unless_asked_for(run: Any, caplog: pytest.LogCaptureFixture):
-    caplog.set_level(logging.DEBUG)
-    with Client(run(WSGIServer(LOCAL, hello))) as client:
-        client.get()
-    assert not caplog.records
-
-
-def test_requests_are_logged_when_asked_for(run: Any, caplog: pytest.LogCaptureFixture):
-    caplog.set_level(logging.INFO, "ginkgo.servers.wsgi.access")
-    with Client(run(WSGIServer(LOCAL, hello, access_log=True))) as client:
-        client.get("/path")
-    [record] = caplog.records
-    assert record.name == "ginkgo.servers.wsgi.access"
-    peer, rest = record.getMessage().split(" ", 1)
-    assert peer.startswith("127.0.0.1:")
-    assert rest.startswith('"GET /path HTTP/1.1" 200 ')
-    assert 0 <= float(rest.split()[-1]) < 5
-
-
-# -- fairness ------------------------------------------------------------------------------------
-
-
-def test_a_connection_with_requests_without_end_lets_others_have_their_turn(run: Any):
-    served: list[str] = []
-    gate = Event()
-
-    def application(environ: Environ, start_response: Start) -> Iterable[bytes]:
-        served.append(environ["PATH_INFO"])
-        gate.wait()
-        start_response("200 OK", [("Content-Length", "2")])
-        return [b"ok"]
-
-    server = run(WSGIServer(LOCAL, application))
-    address = ("127.0.0.1", server.port)
-    with open_socket(address) as greedy, open_socket(address) as other:
-        greedy.sendall(b"GET /greedy HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
-        while not served:
-            gevent.sleep(0)
-        other.sendall(b"GET /other HTTP/1.1\r\nHost: x\r\n\r\n")
-        gate.set()
-        assert other.recv(15) == b"HTTP/1.1 200 OK"
-        assert served.index("/other") < 200  # the greedy one was not through yet
-        greedy.recv(10)
-
-
-def test_the_handler_class_can_be_ones_own(run: Any):
-    class Shouting(pywsgi.WSGIHandler):
-        def get_environ(self) -> Environ:
-            environ = super().get_environ()
-            environ["shout"] = "HELLO"
-            return environ
-
-    def application(environ: Environ, start_response: Start) -> Iterable[bytes]:
-        start_response("200 OK", [("Content-Length", "5")])
-        return [environ["shout"].encode()]
-
-    server = run(WSGIServer(LOCAL, application, handler_class=Shouting))
-    with Client(server) as client:
-        assert client.get() == b"HELLO"
-        server.stop()
+@pytest.mark.fault(76)
+async def test_idle_kept_connections_are_closed_at_once(kit: Kit):
+    async with kit.running(kit.WSGIServer(LOCAL, hello, drain_timeout=30)) as server:
+        clients = [kit.connected(server) for _ in range(20)]
+        for client in clients:
+            await client.says(ASK)
+            await one_answer(client)
+        with kit.takes_at_most(3):
+            await done(server.stop())
+        assert [await client.hears() for client in clients] == [b""] * 20
         assert server.cut == 0
 
 
-def test_a_thousand_requests_leave_nothing(run: Any):
-    server = run(WSGIServer(LOCAL, hello))
-    before = len(os.listdir("/proc/self/fd"))
+@pytest.mark.fault(77)
+async def test_requests_under_way_are_answered_with_connection_close(kit: Kit):
+    app = Gated(kit)
+    count = 20  # each has a thread, but for gevent
+    async with kit.running(kit.WSGIServer(LOCAL, app)) as server:
+        clients = [kit.connected(server) for _ in range(count)]
+        for client in clients:
+            await client.says(ASK)
+        await kit.until(lambda: app.waiting == count)
+        stopping = kit.world.ask(server.stop)
+        await kit.until(lambda: server.draining)
+        app.gate.set()
+        for client in clients:
+            answer = await client.hears_all()
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert answer.lower().count(b"\r\nconnection: close\r\n") == 1
+            assert answer.endswith(b"Hello World")
+        await stopping.result()
+        assert (server.accepted, server.cut) == (count, 0)
 
-    def some() -> None:
-        for _ in range(5):
-            with Client(server) as client:
-                for _ in range(10):
-                    client.get()
 
-    gevent.joinall([gevent.spawn(some) for _ in range(20)], raise_error=True)
-    while server.active:
-        gevent.sleep(0.001)
-    assert server.requests == 1000
-    assert not server._idle
-    assert len(os.listdir("/proc/self/fd")) == before
+@pytest.mark.fault(76)
+async def test_a_client_that_hardly_reads_is_cut_in_the_end(kit: Kit):
+    def big(environ: Environ, start_response: Start) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return [b"x" * 1_000_000 for _ in range(50)]
+
+    async with kit.running(kit.WSGIServer(LOCAL, big, drain_timeout=0.3)) as server:
+        client = kit.connected(server)
+        await client.says(ASK)
+        await client.hears(1)
+        with kit.takes_at_most(4):
+            await done(server.stop())
+        assert server.cut == 1
+
+
+async def test_it_can_be_started_again(kit: Kit):
+    server = kit.WSGIServer(LOCAL, hello)
+    for _ in range(3):
+        async with kit.running(server):
+            client = kit.connected(server)
+            await client.says(ASK)
+            await one_answer(client)
+    assert server.accepted == 3

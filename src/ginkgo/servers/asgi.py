@@ -12,14 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from email.utils import formatdate
 from typing import Any
 
 from ..core.errors import ApplicationFailed, ConfigError
 from ..core.tasks import is_coroutine_function
 from .asyncio_stream import ProtocolServer, connection_of
-from .listening import CUT_TIME
+from .listening import CUT_TIME, FIRST_WORD
 
 try:
     from uvicorn.config import Config
@@ -162,7 +162,7 @@ class ASGIServer(ProtocolServer):
         finally:
             lifespan, self._lifespan = self._lifespan, None
             if lifespan is not None:
-                await _end([task for task in self._shared.tasks if not task.done()])
+                await _end(await _not_ended(self._shared.tasks))
                 try:
                     await lifespan.shutdown()
                 finally:
@@ -193,7 +193,15 @@ class ASGIServer(ProtocolServer):
         )
 
 
-async def _end(tasks: list[asyncio.Task[Any]]) -> None:
+async def _not_ended(tasks: Collection[asyncio.Task[Any]]) -> Collection[asyncio.Task[Any]]:
+    """The tasks that do not end by themselves, though the last of their answer has been sent."""
+    left = {task for task in tasks if not task.done()}
+    if left:
+        _, left = await asyncio.wait(left, timeout=FIRST_WORD)
+    return left
+
+
+async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
     """End tasks of the application, in so far as they let themselves be ended."""
     for task in tasks:
         task.cancel()

@@ -13,6 +13,8 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
 from ..async_.workers import in_thread
+from ..core.errors import ConfigError
+from .addresses import Address
 from .asgi import ASGIServer
 from .error_log import ErrorLog
 
@@ -51,6 +53,11 @@ class WSGIServer(ASGIServer):
         environ: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
+        if application is None and type(self).application is WSGIServer.application:
+            raise ConfigError(
+                f"{type(self).__name__} at {Address.parse(address)} has no application",
+                hint="Give it a function, or let the subclass have a method `application`.",
+            )
         super().__init__(address, application, access_log=access_log, lifespan="off", **options)
         self._environ = dict(environ or {})
 
@@ -75,7 +82,7 @@ class WSGIServer(ASGIServer):
                 if not message.get("more_body", False):
                     break
             body.seek(0)
-            response = Response(asyncio.get_running_loop(), send)
+            response = Response(self, asyncio.get_running_loop(), send)
             environ = environ_of(scope, body)
             environ |= {"wsgi.errors": ErrorLog(self), **self._environ}
             future = in_thread(response.run, (self.application, environ), {})
@@ -84,8 +91,6 @@ class WSGIServer(ASGIServer):
             await self._failed(response, scope, error)
 
     async def _failed(self, response: Response, scope: Any, error: BaseException) -> None:
-        if isinstance(error, (SystemExit, KeyboardInterrupt)):
-            self.root.end_with(error)
         self.failed += 1
         logger.error(
             '%s: the application failed at "%s %s": %s: %s',
@@ -110,7 +115,8 @@ class Response:
         begun: whether its header has been sent.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, send: Any) -> None:
+    def __init__(self, server: WSGIServer, loop: asyncio.AbstractEventLoop, send: Any) -> None:
+        self._server = server
         self._loop = loop
         self._send = send
         self._head: tuple[str, list[tuple[str, str]]] | None = None
@@ -151,6 +157,9 @@ class Response:
     async def begin(self, status: str, headers: list[tuple[str, str]]) -> None:
         """Send the header. In the loop."""
         self.begun = True
+        if self._server.draining:  # RFC 9112, section 9.6
+            others = [each for each in headers if each[0].lower() != "connection"]
+            headers = [*others, ("Connection", "close")]
         await self._send(
             {
                 "type": "http.response.start",
@@ -174,7 +183,7 @@ class Response:
 def environ_of(scope: Any, body: IO[bytes]) -> dict[str, Any]:
     """The environ of a request (PEP 3333), of its ASGI scope."""
     server = scope.get("server") or ("localhost", None)
-    client = scope.get("client") or ("", None)
+    client = scope.get("client") or ("", 0)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": scope.get("root_path", ""),
@@ -185,6 +194,7 @@ def environ_of(scope: Any, body: IO[bytes]) -> dict[str, Any]:
         "SERVER_PORT": str(server[1] or (443 if scope["scheme"] == "https" else 80)),
         "SERVER_SOFTWARE": "ginkgo",
         "REMOTE_ADDR": client[0],
+        "REMOTE_PORT": str(client[1] or ""),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope["scheme"],
         "wsgi.input": body,

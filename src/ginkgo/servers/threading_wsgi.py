@@ -17,6 +17,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from ..async_.threading_waits import Stopping
 from ..core.errors import ConfigError
 from .addresses import Address, AddressLike
 from .http_body import Body, BodyError
@@ -224,8 +225,10 @@ class Request:
             self.keeps = False
             if not self._head_sent:
                 self._answer_plainly("400 Bad Request")
-        except Exception as error:
+        except BaseException as error:
             self.keeps = False
+            if isinstance(error, Stopping):
+                raise
             if isinstance(error, OSError) and raised_by(self._connection, error):
                 raise
             self._application_raised(error)
@@ -398,7 +401,7 @@ class Request:
         self._give_length(len(text))
         self._write(text)
 
-    def _application_raised(self, error: Exception) -> None:
+    def _application_raised(self, error: BaseException) -> None:
         server = self._server
         with server._guard:
             server.failed += 1

@@ -168,27 +168,6 @@ def test_a_body_that_is_being_sent_is_waited_for(run: Any, connect: Any):
     stopping.get()
 
 
-@pytest.mark.fault(76)
-def test_a_client_that_reads_a_byte_now_and_then_is_cut_in_the_end(run: Any, connect: Any):
-    def big(environ: Environ, start_response: Start) -> Iterable[bytes]:
-        start_response("200 OK", [])
-        return [b"x" * 50_000_000]
-
-    server = run(WSGIServer(LOCAL, big, drain_timeout=0.3))
-    client = connect(server)
-    client.sendall(ASK)
-    client.recv(1)
-
-    def sip() -> None:
-        while client.recv(1):
-            gevent.sleep(0.01)
-
-    sipping = gevent.spawn(sip)
-    assert 0.3 <= timed(server.stop) < 4
-    assert server.cut == 1
-    sipping.kill()
-
-
 def test_an_answer_that_had_begun_is_finished_and_the_connection_closed(run: Any, connect: Any):
     gate = Event()
 
@@ -229,17 +208,6 @@ def test_an_upgraded_connection_is_told_the_end_of_its_input(run: Any, connect: 
     assert timed(server.stop) < 4
     assert to_the_end(client) == b"heard words"
     assert server.cut == 0
-
-
-def test_it_can_be_started_again(run: Any, connect: Any):
-    server = WSGIServer(LOCAL, hello)
-    for _ in range(3):
-        run(server)
-        client = connect(server)
-        client.sendall(ASK)
-        one_answer(client)
-        server.stop()
-    assert server.requests == 3
 
 
 SCRIPT = """
