@@ -100,9 +100,7 @@ def test_nothing_is_left_of_a_ginkgo_that_is_killed(shop: Workshop, app: Program
 @pytest.mark.fault(50)
 @pytest.mark.fault(54)
 def test_a_program_inherits_no_signal_and_no_socket(shop: Workshop, app: Program):
-    ignored, blocked = (
-        int(app.wait_for(f"{name}:")[0][-16:], 16) for name in ("SigIgn", "SigBlk")
-    )
+    ignored, blocked = (int(app.wait_for(f"{name}:")[0][-16:], 16) for name in ("SigIgn", "SigBlk"))
     assert ignored == blocked == 0
     app.wait_for(r"sh: .* 0 -> /dev/null")
     assert not [line for line in app.lines if "socket:[" in line]
@@ -128,7 +126,7 @@ def test_a_stop_in_order_leaves_nothing(shop: Workshop):
     shop.write("app.py", APP)
     program = shop.begin(
         "ginkgo",
-        *("--set", "stop_timeout=1"),
+        *("--set", "stop_timeout=3"),
         "app.App",
         env={"PORT": str(free_port())},
     )
@@ -146,8 +144,9 @@ def test_a_forked_child_does_not_keep_the_guardian_waiting(shop: Workshop):
     shop.write(
         "forks.py",
         """
-        import os, time
+        import os
         from ginkgo import Command
+        from ginkgo.async_ import native
 
         class Forks(Command):
             argv = ["sh", "-c", "echo pid $$; exec sleep 1000"]
@@ -156,7 +155,7 @@ def test_a_forked_child_does_not_keep_the_guardian_waiting(shop: Workshop):
             def do_start(self):
                 given = super().do_start()
                 if os.fork() == 0:
-                    time.sleep(1000)
+                    native.sleep(1000)
                 return given
         """,
     )
