@@ -70,15 +70,27 @@ def forget(shop: Workshop) -> None:
 
 
 def guardian_of(pid: int) -> int:
-    """The process that is called so among the children."""
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    threads = [*Path(f"/proc/{pid}/task").glob("*/children")]
-    found = " ".join(each.read_text() for each in (children, *threads)).split()
-    return next(
-        int(child)
-        for child in found
-        if Path(f"/proc/{child}/comm").read_text().startswith("ginkgo-guard")
-    )
+    """The child that is called so, as soon as it is."""
+    found: list[int] = []
+
+    def look() -> list[int]:
+        found.extend(
+            int(child)
+            for thread in Path(f"/proc/{pid}/task").glob("*/children")
+            for child in read(thread).split()
+            if read(Path(f"/proc/{child}/comm")).startswith("ginkgo-guard")
+        )
+        return found
+
+    eventually(look)
+    return found[0]
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 @pytest.mark.fault(82)
