@@ -22,6 +22,7 @@ from ginkgo.core.context import context
 LIMIT = 20.0  # seconds that any one test may take
 THREADS = 0.2  # seconds that functions in worker threads have to come to their end
 
+
 def _begin() -> None:
     """libuv keeps a pipe, and the threads that look names up, for as long as the process lives."""
     loop = backend_module.new_loop("uvloop")

@@ -198,3 +198,34 @@ def test_what_does_not_run_has_no_dump(shop: Workshop) -> None:
     answer = shop.ctl("app.App", "dump")
     assert answer.returncode == 7
     assert "app.App is not running" in answer.stderr
+
+
+def test_a_thread_of_the_hubs_pool_is_there_only_while_it_works(shop: Workshop) -> None:
+    shop.write("how.py", ASLEEP)
+    shop.write(
+        "app.py",
+        """
+        from ginkgo import Service
+        from how import busy
+
+        class App(Service):
+            def do_start(self):
+                self.spawn(self.work)
+
+            def work(self):
+                self.async_.to_thread(self.compute)
+                print("idle", flush=True)
+
+            def compute(self):
+                busy()
+        """,
+    )
+    program = shop.begin(*command("gevent", "app.App"))
+    program.wait_for("^blocked$")
+    [thread] = in_function(dumped(shop, "app.App"), "App.compute")
+    assert (thread["kind"], thread["service"]) == ("thread", "App")
+    shop.write("gate", "")
+    program.wait_for("^idle$")
+    assert not [one for one in dumped(shop, "app.App") if one["name"].startswith("gevent-pool")]
+    assert "blocks the hub" not in program.output
+    assert program.stops() == 0

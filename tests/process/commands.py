@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.workshop import become_subreaper, eventually, reap_orphans
+from tests.workshop import become_subreaper, reap_orphans
 
 from ginkgo.process.command import Command
 from ginkgo.process.command_guard import MARK
@@ -98,5 +99,13 @@ def nothing_left() -> Iterator[None]:
     yield
     assert guardian._process is None
     assert not marked()
+    deadline = time.monotonic() + 5
+    while left := left_since(before):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.01)
+
+
+def left_since(before: set[int]) -> list[str]:
+    """The children that were not there before, in words."""
     reap_orphans()  # those that had left their program, and became ours
-    eventually(lambda: not children() - before, timeout=5)
+    return [_read(f"/proc/{pid}/stat") for pid in children() - before]

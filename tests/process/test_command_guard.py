@@ -70,15 +70,27 @@ def forget(shop: Workshop) -> None:
 
 
 def guardian_of(pid: int) -> int:
-    """The process that is called so among the children."""
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    threads = [*Path(f"/proc/{pid}/task").glob("*/children")]
-    found = " ".join(each.read_text() for each in (children, *threads)).split()
-    return next(
-        int(child)
-        for child in found
-        if Path(f"/proc/{child}/comm").read_text().startswith("ginkgo-guard")
-    )
+    """The child that is called so, as soon as it is."""
+    found: list[int] = []
+
+    def look() -> list[int]:
+        found.extend(
+            int(child)
+            for thread in Path(f"/proc/{pid}/task").glob("*/children")
+            for child in read(thread).split()
+            if read(Path(f"/proc/{child}/comm")).startswith("ginkgo-guard")
+        )
+        return found
+
+    eventually(look)
+    return found[0]
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 @pytest.mark.fault(82)
@@ -100,9 +112,7 @@ def test_nothing_is_left_of_a_ginkgo_that_is_killed(shop: Workshop, app: Program
 @pytest.mark.fault(50)
 @pytest.mark.fault(54)
 def test_a_program_inherits_no_signal_and_no_socket(shop: Workshop, app: Program):
-    ignored, blocked = (
-        int(app.wait_for(f"{name}:")[0][-16:], 16) for name in ("SigIgn", "SigBlk")
-    )
+    ignored, blocked = (int(app.wait_for(f"{name}:")[0][-16:], 16) for name in ("SigIgn", "SigBlk"))
     assert ignored == blocked == 0
     app.wait_for(r"sh: .* 0 -> /dev/null")
     assert not [line for line in app.lines if "socket:[" in line]
@@ -128,7 +138,7 @@ def test_a_stop_in_order_leaves_nothing(shop: Workshop):
     shop.write("app.py", APP)
     program = shop.begin(
         "ginkgo",
-        *("--set", "stop_timeout=1"),
+        *("--set", "stop_timeout=3"),
         "app.App",
         env={"PORT": str(free_port())},
     )
@@ -146,8 +156,9 @@ def test_a_forked_child_does_not_keep_the_guardian_waiting(shop: Workshop):
     shop.write(
         "forks.py",
         """
-        import os, time
+        import os
         from ginkgo import Command
+        from ginkgo.async_ import native
 
         class Forks(Command):
             argv = ["sh", "-c", "echo pid $$; exec sleep 1000"]
@@ -156,7 +167,7 @@ def test_a_forked_child_does_not_keep_the_guardian_waiting(shop: Workshop):
             def do_start(self):
                 given = super().do_start()
                 if os.fork() == 0:
-                    time.sleep(1000)
+                    native.sleep(1000)
                 return given
         """,
     )

@@ -43,14 +43,14 @@ async def test_a_program_that_cleans_up_has_the_time_for_it(world: World):
 @pytest.mark.fault(81)
 async def test_one_that_does_not_end_is_killed(world: World, caplog: pytest.LogCaptureFixture):
     command = python(DEAF, ready="up")
-    command.stop_timeout = 1.0
+    command.stop_timeout = 0.3
     await done(command.start())
     pid, began = command.pid, time.monotonic()
     await done(command.stop())
-    assert 0.7 < time.monotonic() - began < 2.0
+    assert time.monotonic() - began >= 0.3
     assert command.returncode == -signal.SIGKILL
     (warning,) = logged(caplog, logging.WARNING)
-    assert warning.startswith("python: the program did not end within 0.8 s of SIGTERM, and was")
+    assert warning.startswith("python: the program did not end within 0.3 s of SIGTERM, and was")
     assert warning.endswith(f"killed: pid {pid}")
 
 
@@ -107,24 +107,24 @@ async def test_a_grandchild_that_does_not_listen_is_killed(
 ):
     lines = "if os.fork() == 0: os.setsid()\nelse: signal.pause()\n"
     command = python(lines + DEAF, ready="up")
-    command.stop_timeout = 0.5
+    command.stop_timeout = 1.0
     await done(command.start())
     await done(command.stop())
     assert command.returncode == -signal.SIGTERM
     (warning,) = logged(caplog, logging.WARNING)
-    assert "what it has started did not end within 0.4 s of SIGTERM, and was killed" in warning
+    assert "what it has started did not end within 1 s of SIGTERM, and was killed" in warning
 
 
 @pytest.mark.fault(82)
-async def test_what_forks_while_it_is_killed_is_killed_too(world: World):
-    lines = "for n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)\nsay('up')\n"
-    lines += (
-        "while True:\n    if os.fork() == 0: os.setsid()\n    else: time.sleep(0.01); os._exit(0)"
-    )
+async def test_what_is_started_because_of_the_stop_is_killed_too(world: World):
+    lines = "signal.signal(signal.SIGTERM, lambda *_: None)\nsay('up')\nsignal.pause()\n"
+    lines += "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    lines += "if os.fork() == 0:\n    os.setsid()\n    while True: time.sleep(1000)"
     command = python(lines, ready="up")
-    command.stop_timeout = 0.5
+    command.stop_timeout = 0.3
     await done(command.start())
-    await done(command.wait("stopped"))  # the first one of them ends well
+    await done(command.stop())
+    assert command.returncode == 0
     assert not marked()
 
 

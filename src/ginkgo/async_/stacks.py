@@ -118,9 +118,8 @@ def places(frames: Iterable[FrameType]) -> list[Frame]:
 def owner_of(frames: list[FrameType]) -> Owner:
     """What the innermost function of ours that knows it says of a stack."""
     for frame in reversed(frames):
-        if str(frame.f_globals.get("__name__", "")).startswith("ginkgo."):
-            code = frame.f_code
-            known = _KNOWN.get(code.co_qualname)
+        if str(frame.f_globals.get("__name__", "")).startswith(("ginkgo.", "gevent.threadpool")):
+            known = _KNOWN.get(frame.f_code.co_qualname)
             if known is not None:
                 owner = known(frame.f_locals)
                 if owner is not None:
@@ -164,11 +163,13 @@ def _of_handler(found: dict[str, Any]) -> Owner | None:
 
 
 def _of_job(found: dict[str, Any]) -> Owner | None:
-    function = found.get("function")
+    function = found.get("function") or found.get("func")
     if function is None:
         return None
     return Owner(_path(getattr(function, "__self__", None)), f"task {_name(function)}")
 
+
+_GEVENT_JOB = "_WorkerGreenlet.__run_task"
 
 _Known = Callable[[dict[str, Any]], Owner | None]
 
@@ -184,6 +185,7 @@ _KNOWN: dict[str, _Known] = {
     "run_in_thread": _of_function,
     "run_later": _of_function,
     "in_thread.<locals>.call": _of_job,
+    _GEVENT_JOB: _of_job,
     "StreamHandler._run": _of_handler,
     "DatagramHandler._run": _of_handler,
     "StreamHandler.run": _of_handler,
@@ -259,7 +261,11 @@ class _Look:
         made = dict(threading._active)  # a copy: no lock of anybody's is needed for it
         for ident, frames in self._running.items():
             thread = made.get(ident)
-            name = native.name_of(ident) or getattr(thread, "name", None) or f"thread {ident:#x}"
+            name = (
+                native.name_of(ident)
+                or getattr(thread, "name", None)
+                or _thread_name(ident, frames)
+            )
             owner = self._known.get(id(thread)) or owner_of(frames)
             if owner is NOBODY or owner.service is None:
                 owner = self._of_name(name, owner)
@@ -406,6 +412,12 @@ def _doing(task: Any) -> str:
     return f"task {getattr(task, 'name', '?')}"
 
 
+def _thread_name(ident: int, frames: list[FrameType]) -> str:
+    if any(frame.f_globals.get("__name__") == "gevent.threadpool" for frame in frames):
+        return f"gevent-pool {ident:#x}"
+    return f"{ident:#x}"
+
+
 def _greenlet_name(greenlet: Any) -> str:
     if greenlet.parent is None:
         return "main greenlet"
@@ -422,6 +434,7 @@ def _is_parked(frames: list[FrameType]) -> bool:
 
 _PARKED = {
     ("gevent._threading", "get"),  # a worker of the hub's thread pool
+    ("gevent.threadpool", "_begin"),  # and the greenlet that its thread began with
     ("concurrent.futures.thread", "_worker"),
     ("ginkgo.async_.workers", "_work"),
 }

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..async_.base import run_to_end
-from ..core.errors import ApplicationFailed, GinkgoError, SystemFailure, Unavailable
+from ..core.errors import GinkgoError, SystemFailure, Unavailable
 from ..core.failure import Failure, StartTimeout, StopTimeout
 from ..core.lifecycle import start_limit, stop_limit
 from ..core.service import Service
@@ -38,18 +38,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ginkgo.command")
 
-RESERVE = 1.0  # seconds of stop_timeout, at most a fifth of it, that are left for SIGKILL
+RESERVE = 5.0  # seconds beyond stop_timeout, for SIGKILL: it takes a few milliseconds
 SOONER = 0.1  # seconds, at most a tenth of start_timeout, by which we know better than the core
 
 
-class CommandFailed(ApplicationFailed):
+class CommandFailed(GinkgoError):
     """An external program has ended, and nobody had told it to.
 
     Attributes:
-        status: for the shell, as with every failure of the application: 70.
+        status: for the shell, as when the application itself fails: 70.
         returncode: the program's own status, negative where a signal ended it; None where it is
             not known.
     """
+
+    status = os.EX_SOFTWARE
 
     def __init__(self, message: str, *, returncode: int | None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -78,8 +80,7 @@ class Command(Service):
         ready: when it is ready: a regular expression for a line of its output, an address or port
             where it accepts connections, or a function that is asked until it returns something
             true; None when it has been started. See :mod:`ginkgo.process.command_ready`.
-        stop_signal: what asks it to end. What has not ended shortly before `stop_timeout` is over
-            is killed.
+        stop_signal: what asks it to end. What has not ended after `stop_timeout` seconds is killed.
         reload_signal: what tells it, and it alone, to reload; None when nothing does.
         stdout_level, stderr_level: those of its lines in the log; None discards them.
         restart: what its supervisor does when it ends.
@@ -113,6 +114,7 @@ class Command(Service):
 
     returncode: int | None = None
 
+    _stop_reserve = RESERVE
     _program: Program | None = None
     _mark: str | None = None
     _said: tuple[str, ...] = ()
@@ -376,13 +378,11 @@ class Command(Service):
 
     async def _end_program(self, backend: Backend, program: Program) -> None:
         number = parse_signal(self.stop_signal, "stop_signal")
-        limit = stop_limit(self)
-        grace = None if limit is None else limit - min(RESERVE, limit / 5)
         program.look()
         by_itself = program.ended is not None
         began = backend.now()
         try:
-            left = await program.end(backend, number, grace)
+            left = await program.end(backend, number, stop_limit(self))
         finally:
             self._program = self._awaited = None
             self._said = tuple(program.tail)
@@ -391,10 +391,10 @@ class Command(Service):
         took = backend.now() - began
         if program.family.killed:
             logger.warning(
-                "%s: %s did not end within %.1f s of %s, and was killed: pid %s",
+                "%s: %s did not end within %g s of %s, and was killed: pid %s",
                 self.path,
                 "the program" if program.pid in program.family.killed else "what it has started",
-                took,
+                stop_limit(self) or 0,
                 signal_name(number),
                 ", ".join(map(str, program.family.killed)),
             )

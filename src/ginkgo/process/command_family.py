@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ginkgo.command")
 
-KILL_TIME = 0.5  # seconds in which what was killed has to be gone; the kernel takes a millisecond
+KILL_TIME = 1.0  # seconds in which what was killed has to be gone; the kernel takes a millisecond
 ROUNDS = 20  # of killing, for what forks while it is killed
 
 
@@ -43,6 +43,7 @@ class Family:
         self._since = pids.start_ticks(leader) or 0
         self._held: dict[int, pids.ProcessHandle] = {}
         self._groups: dict[int, int] = {}
+        self._escaped = False
 
     async def end(self, backend: Backend, number: int, grace: float | None) -> list[int]:
         """Ask all to end, and kill them when they have not after `grace` seconds.
@@ -65,14 +66,18 @@ class Family:
                 if not await _gone(backend, self._held.values(), deadline):
                     return await self._kill(backend)
                 self._look()
+                if self._escaped and not self._held:
+                    self._look()  # again: one that has just forked and ended is missed in between
             return []
         finally:
             self._let_go()
 
     async def _kill(self, backend: Backend) -> list[int]:
+        clean = 0
         for _ in range(ROUNDS):
             self._look()
-            if not self._held:
+            clean = 0 if self._held else clean + 1
+            if clean > self._escaped:
                 break
             self.killed += [pid for pid in self._held if pid not in self.killed]
             self._kill_those_known()
@@ -101,6 +106,7 @@ class Family:
             self._held.pop(pid).close()
         known = frozenset(self._held)
         self._groups = relatives({self.leader}, self._mark, self._since, known)
+        self._escaped = self._escaped or set(self._groups.values()) - {self.leader} != set()
         for pid in self._groups.keys() - known:
             member = pids.hold(pid)
             if member is not None:

@@ -197,11 +197,8 @@ def parse_signal(given: Any, where: str) -> int:
         number = getattr(signal, name if name.startswith("SIG") else f"SIG{name}", None)
     else:
         number = given
-    if (
-        isinstance(number, int)
-        and not isinstance(number, bool)
-        and number in signal.valid_signals()
-    ):
+    plain = type(number) in (int, signal.Signals)  # neither SIG_IGN nor True
+    if plain and number in signal.valid_signals():
         return int(number)
     raise ConfigError(f"{where} = {given!r} is not a signal", hint='Write "SIGTERM", for example.')
 

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from ..core.backend import Backend
     from .command_launch import Launch
 
+PATIENCE = 0.2  # seconds, for the end of what was killed when nothing can be waited for
+
 _PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, struct pidfd_info), <linux/pidfd.h>
 _PIDFD_INFO_EXIT = 1 << 3
 
@@ -201,8 +203,9 @@ class Program:
         try:
             left = await self.family.end(backend, number, grace)
         finally:
-            if left is None:  # the time of the stop is over, and it was broken into
+            if left is None:  # it was broken into
                 left = self.family.kill()
+                pids.wait_gone(self._pidfd, PATIENCE)
             self.look()
             for output in self._outputs:
                 output.drain()
