@@ -47,7 +47,12 @@ def test_threads(place: Workshop, port: int) -> None:
         assert lines.readline() == "3\n"
 
 
-<<<<<<< HEAD
+def test_a_program_of_somebody_elses(place: Workshop, port: int) -> None:
+    with running(place, "command.Files", port=port) as files:
+        assert "command.py" in get(port)
+        files.wait_for(r"WARNING command: Files/server: .*GET / HTTP")
+
+
 QUICKSTARTS = pytest.mark.parametrize(
     "module", ["quickstart", "quickstart_asyncio", "quickstart_threading"]
 )
@@ -57,15 +62,6 @@ QUICKSTARTS = pytest.mark.parametrize(
 def test_the_quickstart_serves_its_client_and_others(
     place: Workshop, port: int, module: str
 ) -> None:
-=======
-def test_a_program_of_somebody_elses(place: Workshop, port: int) -> None:
-    with running(place, "command.Files", port=port) as files:
-        assert "command.py" in get(port)
-        files.wait_for(r"WARNING command: Files/server: .*GET / HTTP")
-
-
-def test_the_quickstart_serves_its_client_and_others(place: Workshop, port: int) -> None:
->>>>>>> supervision
     web_port = quiet_port()
     with running(place, f"{module}.HelloWorld", port=port, web_port=web_port) as quickstart:
         quickstart.wait_for("^Hello World$")

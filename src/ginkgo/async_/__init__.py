@@ -10,6 +10,7 @@ import importlib
 
 from ..core.context import context
 from ..core.errors import ConfigError
+from .clock import RealClock
 
 TYPE_CHECKING = False  # as typing has it, without the 5 ms that its import takes
 if TYPE_CHECKING:
@@ -39,3 +40,4 @@ def load(name: str, visiting: bool = False) -> Backend:
 
 
 context.load_backend = load
+context.clock = RealClock()

@@ -6,8 +6,6 @@ own clock there (:class:`ginkgo.testing.FakeClock`) plays an hour of backoff in 
 
 from __future__ import annotations
 
-import time
-
 TYPE_CHECKING = False  # as typing has it, without the 5 ms that its import takes
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,16 +33,3 @@ if TYPE_CHECKING:
 
             It must not block. Called in that thread.
             """
-
-
-class RealClock:
-    """The machine's own clock."""
-
-    def now(self) -> float:
-        return time.monotonic()
-
-    def wall(self) -> float:
-        return time.time()
-
-    def later(self, backend: Backend, seconds: float, function: Callable[[], object]) -> Timer:
-        return backend.later(seconds, function)

@@ -6,8 +6,6 @@ runner) says so here, once, when it is loaded.
 
 from __future__ import annotations
 
-from .clock import RealClock
-
 TYPE_CHECKING = False  # as typing has it, without the 5 ms that its import takes
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,10 +39,12 @@ class Context:
         max_restarts: how often a service restarts children of it that fail, within
         restart_period: so many seconds, before it fails itself; likewise.
         loop: what asyncio runs on: ``auto``, ``uvloop`` or ``asyncio``.
-        clock: what supervision, checks and periodic work go by.
+        clock: what supervision, checks and periodic work go by; set by `ginkgo.async_`.
         load_backend: gives the backend with a name, for the calling thread; set by `ginkgo.async_`.
         serving: wraps `Service.serve_forever`, so that signals stop it; set by `ginkgo`.
     """
+
+    clock: Clock
 
     def __init__(self) -> None:
         self.root: Service | None = None
@@ -54,7 +54,6 @@ class Context:
         self.max_restarts = 5
         self.restart_period = 30.0
         self.loop = "auto"
-        self.clock: Clock = RealClock()
         self.load_backend: Callable[..., Backend] = _no_backend
         self.serving: Callable[[Service], AbstractContextManager[object]] = _unwrapped
 

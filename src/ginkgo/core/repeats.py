@@ -7,7 +7,6 @@ says how many there were.
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
@@ -23,14 +22,14 @@ class Repeats:
         clock: a monotonic clock in seconds.
 
     Example:
-        repeats = Repeats(10)
+        repeats = Repeats(10, time.monotonic)
         ...
         suppressed = repeats.due(error.errno)
         if suppressed is not None:
             logger.warning("cannot accept: %s (%d more times before this)", error, suppressed)
     """
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._seconds = seconds
         self._clock = clock
         self._seen: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()

@@ -33,12 +33,12 @@ from .errors import UsageError
 from .events import Events, Log
 from .failure import Abandoned, Failure
 from .matching import natural_backend
-from .periodic import Periodic
 from .policies import ONE_FOR_ONE, PERMANENT, TRANSIENT, Backoff, RestartAttribute, take_policy
-from .state import AT_AN_END, READY, STARTING, STATES, State, current, notify
-from .tasks import asked_from_within, refuse_spawn, with_rules
+from .state import READY, STARTING, STATES, State, current, notify
+from .tasks import asked_from_within
 from .tree import Place
 from .waiting import at_rest
+from .work import Work
 
 if TYPE_CHECKING:
     from .policies import Care
@@ -58,7 +58,7 @@ class _NotReady:
         return "Service.NOT_READY"
 
 
-class Service(Place, Periodic):
+class Service(Place, Work):
     """A component that starts, stops and reloads, owns its tasks, and contains other services.
 
     Attributes:
@@ -394,65 +394,6 @@ class Service(Place, Periodic):
         await _done(self.stop())
 
     # -- tasks -----------------------------------------------------------------------------------
-
-    def spawn(
-        self,
-        function: Callable[..., Any],
-        *args: Any,
-        on_error: str = "fail",
-        essential: bool = False,
-        **kwargs: Any,
-    ) -> Any:
-        """Run ``function(*args, **kwargs)`` as a task of this service, and return the task.
-
-        The task ends when the service stops.
-
-        Args:
-            function: what to run, a coroutine function or a plain one.
-            args: its arguments.
-            on_error: what a task that raises does: ``fail`` its service, whose supervisor decides
-                then; ``log`` the error and nothing else; ``stop`` the service in order.
-            essential: True for a task without which the service is nothing: that it ends, while
-                the service runs, is a failure too.
-            kwargs: its keyword arguments.
-
-        Raises:
-            SpawnRefused: the service is stopped.
-            UsageError: there is no such `on_error`.
-        """
-        if self._state in AT_AN_END:
-            refuse_spawn(self)
-        if on_error != "fail" or essential:
-            function = with_rules(self, function, on_error, essential)
-        backend = self._backend or self.backend_in_use
-        return backend.spawn(self, function, args, kwargs)
-
-    def spawn_later(
-        self,
-        seconds: float,
-        function: Callable[..., Any],
-        *args: Any,
-        on_error: str = "fail",
-        essential: bool = False,
-        **kwargs: Any,
-    ) -> Any:
-        """The same as :meth:`spawn`, `seconds` later. The task can be ended before."""
-        refuse_spawn(self)
-        if on_error != "fail" or essential:
-            function = with_rules(self, function, on_error, essential)
-        return self.backend_in_use.spawn(self, function, args, kwargs, seconds)
-
-    def catch(
-        self,
-        kind: type[BaseException] | tuple[type[BaseException], ...],
-        handler: Callable[..., Any],
-    ) -> None:
-        """Have ``handler(error)`` called when a task of this service raises an error of that kind.
-
-        It is a task of its own, and takes the place of what `on_error` says. Of several that fit,
-        the one that was given last is called.
-        """
-        self._catchers = ((kind, handler), *self._catchers)
 
     @property
     def async_(self) -> Any:

@@ -1,7 +1,8 @@
-"""What a service does every so often: its jobs, and its health check.
+"""What a service does: its tasks, what it does every so often, and its health check.
 
 The part of :class:`~ginkgo.core.service.Service` that says so; how it is done is in
-:mod:`ginkgo.core.jobs`, :mod:`ginkgo.core.cron` and :mod:`ginkgo.core.health`.
+:mod:`ginkgo.core.tasks`, :mod:`ginkgo.core.jobs`, :mod:`ginkgo.core.cron` and
+:mod:`ginkgo.core.health`.
 """
 
 from __future__ import annotations
@@ -11,24 +12,34 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .errors import UsageError
 from .jobs import Every, Job
-from .tasks import FAIL, refuse_spawn
+from .state import AT_AN_END
+from .tasks import FAIL, refuse_spawn, with_rules
 
 if TYPE_CHECKING:
+    from .backend import Backend
     from .service import Service
 
 
-class Periodic:
-    """What a service does every so often.
+class Work:
+    """What a service does.
 
     Attributes:
         check_interval: seconds from one call of `check` to the next.
         check_timeout: seconds that one call may take; None for any time.
     """
 
+    if TYPE_CHECKING:
+        _state: str
+        _backend: Backend | None
+
+        @property
+        def backend_in_use(self) -> Backend: ...
+
     check_interval: float = 10.0
     check_timeout: float | None = 5.0
 
     _jobs: set[Job] | None = None
+    _catchers: tuple[tuple[Any, Any], ...] = ()
 
     def check(self) -> Any:
         """Whether the service is well. A subclass that has this is asked every `check_interval`.
@@ -37,6 +48,66 @@ class Periodic:
         function. The service fails, and is restarted by its supervisor, when it raises, returns
         False, or does not return within `check_timeout`.
         """
+
+    def spawn(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        on_error: str = "fail",
+        essential: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Run ``function(*args, **kwargs)`` as a task of this service, and return the task.
+
+        The task ends when the service stops.
+
+        Args:
+            function: what to run, a coroutine function or a plain one.
+            args: its arguments.
+            on_error: what a task that raises does: ``fail`` its service, whose supervisor decides
+                then; ``log`` the error and nothing else; ``stop`` the service in order.
+            essential: True for a task without which the service is nothing: that it ends, while
+                the service runs, is a failure too.
+            kwargs: its keyword arguments.
+
+        Raises:
+            SpawnRefused: the service is stopped.
+            UsageError: there is no such `on_error`.
+        """
+        if self._state in AT_AN_END:
+            refuse_spawn(cast("Service", self))
+        if on_error != "fail" or essential:
+            function = with_rules(cast("Service", self), function, on_error, essential)
+        backend: Any = self._backend or self.backend_in_use
+        return backend.spawn(self, function, args, kwargs)
+
+    def spawn_later(
+        self,
+        seconds: float,
+        function: Callable[..., Any],
+        *args: Any,
+        on_error: str = "fail",
+        essential: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """The same as :meth:`spawn`, `seconds` later. The task can be ended before."""
+        refuse_spawn(cast("Service", self))
+        if on_error != "fail" or essential:
+            function = with_rules(cast("Service", self), function, on_error, essential)
+        backend: Any = self.backend_in_use
+        return backend.spawn(self, function, args, kwargs, seconds)
+
+    def catch(
+        self,
+        kind: type[BaseException] | tuple[type[BaseException], ...],
+        handler: Callable[..., Any],
+    ) -> None:
+        """Have ``handler(error)`` called when a task of this service raises an error of that kind.
+
+        It is a task of its own, and takes the place of what `on_error` says. Of several that fit,
+        the one that was given last is called.
+        """
+        self._catchers = ((kind, handler), *self._catchers)
 
     def every(
         self,
