@@ -8,6 +8,7 @@ from tests.control.harness import Served, eventually
 from tests.fake_instance import FakeInstance
 
 from ginkgo.control.api import ROUTES, Api, Call, Route, match
+from ginkgo.control.door import Door
 from ginkgo.control.messages import Answer, Request, reply
 
 POSTS = [route.path for route in ROUTES if route.method == "POST"]
@@ -200,12 +201,13 @@ def test_the_post_of_a_form_is_refused(served: Served, kind: str) -> None:
 
 @pytest.mark.fault(140)
 def test_only_names_of_ours_are_served_where_names_can_be_rebound() -> None:
-    api = Api(FakeInstance(), NoLoop(), hosts=frozenset({"127.0.0.1:9100"}))
+    api = Api(FakeInstance(), NoLoop())
+    door = Door(names=frozenset({"127.0.0.1:9100"}))
 
     def ask(host: str) -> int:
         request = Request("GET", "/api/v1/status", {"host": host}, b"")
-        answer = api.handle(Call(api, request, lambda answer: None))
-        assert answer is not None
+        answer = api.handle(Call(api, request, lambda answer: None, door))
+        assert isinstance(answer, Answer)
         return answer.status
 
     assert (ask("127.0.0.1:9100"), ask("evil.example"), ask("")) == (200, 403, 403)

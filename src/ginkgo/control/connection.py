@@ -1,7 +1,7 @@
 """One client's connection to the control plane: bytes in, requests out, answers back.
 
     reading ──a whole request──> answering ──the answer──> writing ──all taken──> reading
-       │                                                      │ (or the connection ends)
+       │                         │ a stream: streaming         │ (or the connection ends)
        └───────────── it took too long, or is no HTTP ────────┴──> lingering ──> closed
 
 h11 reads and writes HTTP/1.1; this class moves the bytes, keeps the limits, and never waits. It
@@ -22,18 +22,29 @@ import h11
 
 import ginkgo
 
-from .messages import PROTOCOL, Answer, Peer, Request, error
+from .messages import HEADERS, PROTOCOL, Answer, Peer, Remote, Request, error
+from .streams import HEARTBEAT, Stream
+from .tls import Tls
 
 CHUNK = 64 << 10
 
-RANKS = {"closed": 0, "lingering": 0, "idle": 1, "reading": 2, "writing": 3, "answering": 4}
+RANKS = {
+    "closed": 0,
+    "lingering": 0,
+    "idle": 1,
+    "reading": 2,
+    "streaming": 3,
+    "writing": 4,
+    "answering": 5,
+}
 """How much would be lost by dropping a connection in this phase."""
 
 
 class Limits(NamedTuple):
     """What one client, and all of them together, may take up."""
 
-    connections: int = 32  # the one that is least at work makes room for the next
+    connections: int = 32  # at each door; the one that is least at work makes room for the next
+    streams: int = 16  # at all doors together
     head: int = 64 << 10  # bytes of a request's line and headers
     request: int = 1 << 20  # bytes of a whole request
     request_time: float = 5.0  # seconds from a request's first byte to its last
@@ -46,7 +57,7 @@ class Connection:
     """A connection, from accept to close.
 
     Args:
-        sock: of `native.accept`.
+        sock: of `native.accept`, or the TLS over one.
         peer: who is at the other end.
         limits: see there.
         handle: called with the connection and each whole request; the answer comes by `answer()`.
@@ -55,8 +66,8 @@ class Connection:
 
     def __init__(
         self,
-        sock: socket.socket,
-        peer: Peer | None,
+        sock: socket.socket | Tls,
+        peer: Peer | Remote | None,
         limits: Limits,
         handle: Callable[[Connection, Request], None],
         now: float,
@@ -66,7 +77,8 @@ class Connection:
         self.peer = peer
         self.phase = "reading"
         self.requests = 0  # handed out so far
-        self.interest = select.EPOLLIN
+        self.stream: Stream | None = None
+        self._interest = select.EPOLLIN
         # The first request is due. Later ones may be long in coming.
         self.deadline: float | None = now + limits.request_time
         self.since = now
@@ -80,6 +92,15 @@ class Connection:
         self._body = bytearray()
         self._taken = 0  # bytes of the request that is being read
         self._out = bytearray()
+
+    @property
+    def interest(self) -> int:
+        """The epoll events to wait for."""
+        return self._interest | (select.EPOLLOUT if self._tls_unsent else 0)
+
+    @property
+    def _tls_unsent(self) -> bool:
+        return isinstance(self.sock, Tls) and self.sock.unsent
 
     @property
     def closed(self) -> bool:
@@ -100,8 +121,16 @@ class Connection:
 
     def on_event(self, mask: int, now: float) -> None:
         """Go on after the poller has seen `mask` on the socket."""
+        if mask & select.EPOLLOUT and self._tls_unsent and not self._push():
+            return
         if self.phase == "writing":
             self._flush(now)
+        elif self.phase == "streaming" and mask == select.EPOLLOUT:
+            self.pump(now)
+        elif self.phase == "streaming":  # the client has left
+            self.close()
+        elif mask == select.EPOLLOUT:
+            pass  # it was TLS that had something to send
         elif self.phase == "answering":  # nothing is waited for then but the client's leaving
             self.close()
         elif self.phase == "lingering":
@@ -114,6 +143,9 @@ class Connection:
         if self.phase == "reading" and self._taken:
             why = f"A request has {self._limits.request_time:g} seconds to arrive."
             self._refuse(408, "The request did not arrive in time", why, now)
+        elif self.stream is not None and not self._out:
+            self.stream.comment("still here")
+            self.pump(now)
         else:
             self.close()
 
@@ -122,6 +154,44 @@ class Connection:
         if self.phase == "answering":
             self.on_gone = None
             self._send(answer, now)
+
+    def begin(self, stream: Stream, now: float) -> None:
+        """Send a stream from now on, as the answer to the request that was handed out last."""
+        self.on_gone = None
+        self._out += self._head_of(200, [("Content-Type", "text/event-stream")])
+        if self._head_only:
+            stream.gone()
+            self._out += self._http.send(h11.EndOfMessage()) or b""
+            self._flush(now)
+            return
+        self.stream, self.on_gone = stream, stream.gone
+        self.phase = "streaming"
+        stream.comment("stream")  # so that the client sees at once that it has begun
+        self.pump(now)
+
+    def pump(self, now: float) -> None:
+        """Send what waits in the stream, as far as the client takes it."""
+        while self.phase == "streaming" and self.stream is not None:
+            if not self._out:
+                self._refill(self.stream)
+            if not self._out:
+                self._interest = select.EPOLLRDHUP
+                self.deadline = now + HEARTBEAT
+                return
+            self._flush(now)
+            if self._out:
+                return
+
+    def _refill(self, stream: Stream) -> None:
+        ended = stream.ended  # before what waits is taken: nothing is added after it
+        chunk = stream.take()
+        if chunk:
+            self._out += self._http.send(h11.Data(data=chunk)) or b""
+        if ended:
+            self._out += self._http.send(h11.EndOfMessage()) or b""
+            self.stream, self.on_gone = None, None
+            self.phase = "writing"
+            stream.gone()
 
     def turn_away(self, answer: Answer, now: float) -> None:
         """Send an answer that nobody asked for, and end the connection."""
@@ -161,7 +231,7 @@ class Connection:
         if self.phase == "closed":
             return
         self.phase = "closed"
-        self.interest = 0
+        self._interest = 0
         self.deadline = None
         self.sock.close()
         if self.on_gone is not None:
@@ -216,9 +286,9 @@ class Connection:
         self._taken = 0
         self.deadline = None
         self.phase = "answering"
-        # Only the hang-up is waited for, which epoll always tells: a client that sends ahead is
-        # read when it has had its answer.
-        self.interest = 0
+        # Only the hang-up is waited for: a client that sends ahead is read when it has had its
+        # answer. On TCP a client that left is one whose half of the connection has ended.
+        self._interest = select.EPOLLRDHUP if isinstance(self.peer, Remote) else 0
         headers: dict[str, str] = {}
         for raw_name, raw_value in head.headers:
             name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
@@ -239,27 +309,45 @@ class Connection:
             self.close()  # half of another answer is out: nothing sensible can follow
             return
         headers = [
-            ("Date", http_date(time.time())),
-            ("Server", f"ginkgo/{ginkgo.__version__}"),
-            ("Ginkgo-Protocol", str(PROTOCOL)),
             ("Content-Type", answer.content_type),
             ("Content-Length", str(len(answer.body))),
-            ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
             *answer.headers,
         ]
         if last:
             headers.append(("Connection", "close"))
-        reason = HTTPStatus(answer.status).phrase
-        events: list[h11.Event] = [
-            h11.Response(status_code=answer.status, headers=headers, reason=reason),
-        ]
+        self._out += self._head_of(answer.status, headers)
+        events: list[h11.Event] = []
         if answer.body and not self._head_only:
             events.append(h11.Data(data=answer.body))
         for event in [*events, h11.EndOfMessage()]:
             self._out += self._http.send(event) or b""
         self.deadline = now + self._limits.answer_time
         self._flush(now)
+
+    def _head_of(self, status: int, headers: list[tuple[str, str]]) -> bytes:
+        """Return the head of an answer: what each has, and `headers`, which go before it."""
+        given = {name for name, _ in headers}
+        usual = [(name, value) for name, value in HEADERS if name not in given]
+        all_of_them = [
+            ("Date", http_date(time.time())),
+            ("Server", f"ginkgo/{ginkgo.__version__}"),
+            ("Ginkgo-Protocol", str(PROTOCOL)),
+            *usual,
+            *headers,
+        ]
+        reason = HTTPStatus(status).phrase
+        head = h11.Response(status_code=status, headers=all_of_them, reason=reason)
+        return self._http.send(head) or b""
+
+    def _push(self) -> bool:
+        """Send what TLS has left to send; False if the connection is at its end."""
+        try:
+            if isinstance(self.sock, Tls):
+                self.sock.push()
+        except OSError:
+            self.close()
+            return False
+        return True
 
     def _flush(self, now: float) -> None:
         try:
@@ -269,14 +357,16 @@ class Connection:
                 del self._out[:sent]
                 self.deadline = now + self._limits.answer_time
         except BlockingIOError:
-            self.phase = "writing"
-            self.interest = select.EPOLLOUT
+            if self.stream is None:
+                self.phase = "writing"
+            self._interest = select.EPOLLOUT | (select.EPOLLRDHUP if self.stream else 0)
             return
         except OSError:  # the client has left: it is its own loss
             self.close()
             return
         self.since = now
-        self._sent(now)
+        if self.stream is None:
+            self._sent(now)
 
     def _sent(self, now: float) -> None:
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
@@ -284,13 +374,13 @@ class Connection:
             self._head_only = False
             self.more = bool(self._http.trailing_data[0])
             self.phase = "reading"
-            self.interest = select.EPOLLIN
+            self._interest = select.EPOLLIN
             self.deadline = None
             return
         # The client is let to read why before it meets a reset: closing a socket with unread bytes
         # in it resets the connection, and on TCP throws the answer away (RFC 9112, 9.6).
         self.phase = "lingering"
-        self.interest = select.EPOLLIN
+        self._interest = select.EPOLLIN
         self.deadline = now + self._limits.linger_time
         try:
             self.sock.shutdown(socket.SHUT_WR)

@@ -15,6 +15,20 @@ JSON = "application/json"
 PROTOCOL = 1
 """The API's version, in every answer: raised when an older client could misunderstand one."""
 
+HEADERS = (
+    ("Cache-Control", "no-store"),
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+        " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+"""What every answer says, unless it says otherwise: nothing but the instance's own page is run."""
+
 MAX_DEPTH = 32
 """How deeply a request's JSON may be nested."""
 
@@ -31,6 +45,17 @@ class Peer(NamedTuple):
         return f"uid {self.uid} (pid {self.pid}, {self.name})"
 
 
+class Remote(NamedTuple):
+    """Who asks over TCP."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{host}:{self.port}"
+
+
 class Request(NamedTuple):
     """An HTTP request, read completely."""
 
@@ -38,7 +63,7 @@ class Request(NamedTuple):
     target: str
     headers: Mapping[str, str]  # names in lower case; several values of one name joined by ", "
     body: bytes
-    peer: Peer | None = None
+    peer: Peer | Remote | None = None
 
 
 class Answer(NamedTuple):

@@ -35,6 +35,7 @@ from .instance import Instance
 from .loop import Loop
 from .messages import Answer, Peer, Request, error
 from .socketfile import SocketFile
+from .streams import Stream
 
 CLOSING_TIME = 0.5
 """Seconds that `close` gives to answers under way."""
@@ -175,6 +176,9 @@ class ControlServer:
     def _dismiss(self) -> None:
         now = time.monotonic()
         for connection in list(self._connections.values()):
+            if connection.stream is not None:
+                connection.stream.end()
+                connection.pump(now)
             if connection.phase == "answering":
                 why = "The instance has stopped."
                 connection.answer(error(503, "The request was not finished", why), now)
@@ -279,10 +283,26 @@ class ControlServer:
             self._report(f"The control plane failed at {what!r}:\n{traceback.format_exc()}")
             why = "It is a fault of the instance; its log has the traceback."
             answer = error(500, "The request failed", why)
-        if answer is not None:
+        if isinstance(answer, Stream):
+            self._begin_stream(connection, answer)
+        elif answer is not None:
             connection.answer(answer, time.monotonic())
         else:
             connection.on_gone = call.on_gone
+
+    def _begin_stream(self, connection: Connection, stream: Stream) -> None:
+        now = time.monotonic()
+        if sum(one.stream is not None for one in self._connections.values()) < self._limits.streams:
+            stream.open(lambda: self._loop.post(partial(self._pump, connection)))
+            connection.begin(stream, now)
+            return
+        stream.gone()
+        why = f"{self._limits.streams} streams are open."
+        connection.answer(error(503, "No further stream", why, "Ask without one."), now)
+
+    def _pump(self, connection: Connection) -> None:
+        connection.pump(time.monotonic())
+        self._settle(connection)
 
     def _answer(self, connection: Connection, number: int, answer: Answer) -> None:
         if connection.requests == number:  # not yet answered, and not the next one's answer
