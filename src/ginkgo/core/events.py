@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .context import context
-from .failure import Failure, text_of
+from .failure import Failure
 from .repeats import Repeats
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Cause(NamedTuple):
 def causes(failure: Failure) -> tuple[Cause, ...]:
     """The chain of a failure, its first cause last."""
     return tuple(
-        Cause(each.path, each.phase, type(each.error).__name__, text_of(each.error)[:MESSAGE])
+        Cause(each.path, each.phase, type(each.error).__name__, each.text[:MESSAGE])
         for each in failure.chain()
     )
 
@@ -156,6 +156,8 @@ class Log:
         self._count += 1
         event = Event(self._count, service, kind, state, cause, details)
         self._kept.append(event)
+        if kind == STATE:
+            service._since = event.time
         for subscription in self.subscriptions:
             subscription.tell(event)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .errors import ApplicationFailed, TemporaryFailure
@@ -28,12 +28,17 @@ class Failure:
         phase: what it was doing: ``start``, ``task NAME``, ``child``.
         error: the exception, the user's own where there is one.
         cause: the failure of the child that brought this service down, or None.
+        text: what the error says, asked when it failed: others may look from another thread.
     """
 
     path: str
     phase: str
     error: BaseException
     cause: Failure | None = None
+    text: str = field(init=False, compare=False, default="")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", text_of(self.error))
 
     def chain(self) -> Iterator[Failure]:
         """This failure, the one that caused it, and so on; the first cause comes last."""
@@ -50,11 +55,6 @@ class Failure:
         """How it came to this failure, in a line; the first cause comes last."""
         *above, _ = self.chain()
         return "".join(f"{each.path} failed because " for each in above) + str(self)
-
-    @property
-    def text(self) -> str:
-        """What the error says."""
-        return text_of(self.error)
 
 
 def text_of(error: BaseException) -> str:
