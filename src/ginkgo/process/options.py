@@ -17,6 +17,7 @@ class Options:
     Attributes:
         target: a config file or a dotted name.
         daemon: ``-d`` was given.
+        foreground: stay in the foreground, whatever the configuration says of `daemon`.
         assignments: the ``NAME=VALUE`` of each ``--set``.
         backend: ``--backend``, or None.
         timeout: seconds that the launcher of a daemon waits for it to be ready; None for as long
@@ -28,3 +29,4 @@ class Options:
     assignments: tuple[str, ...] = ()
     backend: str | None = None
     timeout: float | None = None
+    foreground: bool = False

@@ -78,7 +78,7 @@ def run(
         Stopped: it was told to stop before it had a tree.
     """
     loaded = load(options)
-    if loaded.process.daemon and ready is None:
+    if loaded.process.daemon and ready is None and not options.foreground:
         early.restore()
         return launch(options)
     beside = [companion() for companion in companions]
