@@ -8,6 +8,8 @@
 ``"0.0.0.0:7000"``      every interface, IPv4 only
 ``"[::]:7000"``         every interface, IPv6 only
 ``"unix:/run/a.sock"``  a unix socket
+``"fd:web"``            the socket of that name which whoever started this process has bound for it
+                        (``systemd:web`` is the same): see :mod:`ginkgo.servers.inherited`
 ======================  ========================================================================
 
 Port 0 lets the kernel choose a free one. A client that is given the address of every interface
@@ -17,7 +19,7 @@ connects to this machine itself.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.errors import ConfigError
@@ -40,6 +42,7 @@ class Address:
         host: a name, an IPv4 or IPv6 address (without brackets), or ``""`` for every interface.
         port: 0 to 65535.
         path: of a unix socket; host and port mean nothing then.
+        name: of a socket that this process was started with; nothing else is known of it then.
 
     Example:
         >>> Address.parse("[::1]:7000")
@@ -51,6 +54,7 @@ class Address:
     host: str = ""
     port: int = 0
     path: str = ""
+    name: str = field(default="", repr=False)
 
     @classmethod
     def parse(cls, given: AddressLike) -> Address:
@@ -100,6 +104,8 @@ class Address:
     def __str__(self) -> str:
         if self.path:
             return f"unix:{self.path}"
+        if self.name:
+            return f"fd:{self.name}"
         host = f"[{self.host}]" if ":" in self.host else self.host or "*"
         return f"{host}:{self.port}"
 
@@ -107,12 +113,22 @@ class Address:
 AddressLike = Address | str | int | tuple[Any, ...] | list[Any]
 """What may be given where an address is wanted."""
 
-_FORMS = 'Write ("host", port), "host:port", "[::1]:port", ":port", a port, or "unix:/path".'
+_HANDED_OVER = ("fd:", "systemd:")
+
+_FORMS = (
+    'Write ("host", port), "host:port", "[::1]:port", ":port", a port, "unix:/path", '
+    'or "fd:name" for a socket of systemd\'s.'
+)
 
 
 def _from_text(text: str) -> Address:
     if text.startswith("unix:"):
         return Address(path=_path(text.removeprefix("unix:"), text))
+    if text.startswith(_HANDED_OVER):
+        name = text.partition(":")[2]
+        if not name or ":" in name or not name.isprintable():
+            raise AddressError(f"{text!r} is not an address: it has no name", hint=_FORMS)
+        return Address(name=name)
     if text.isdecimal():
         return Address(port=_port(text, text))
     host, colon, port = text.rpartition(":")

@@ -14,7 +14,7 @@ import os
 import socket
 import stat
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from ..core.errors import (
     CannotCreate,
@@ -24,12 +24,27 @@ from ..core.errors import (
     SystemFailure,
     Unavailable,
 )
+from . import inherited
 from .addresses import Address
 from .ports import holder_of
 
 # How many connections the kernel completes and queues while the server is busy; it cuts the number
 # down to its own limit, net.core.somaxconn (listen(2)).
 BACKLOG = 1024
+
+
+class Keeper(Protocol):
+    """Somebody who keeps listening sockets for the process that follows this one."""
+
+    def take(self, address: Address, kind: int) -> socket.socket | None:
+        """Return the socket that was bound when the same `address` was asked for before."""
+
+    def keep(self, address: Address, listener: Listener) -> None:
+        """Keep what was bound because `address` was asked for; `listener` will be closed."""
+
+
+keeper: Keeper | None = None
+"""Who keeps this process's listening sockets; None: they end with it."""
 
 
 class Listener:
@@ -70,6 +85,10 @@ class Listener:
         if self._file is not None:
             os.chown(self.address.path, uid, gid, follow_symlinks=False)
 
+    def disown_file(self) -> None:
+        """Leave a unix socket's file where it is at the end: it is another's to remove."""
+        self._file = None
+
     def withdraw(self) -> None:
         """Remove a unix socket's file, so that nobody new comes; who is queued can be accepted."""
         if self._file is not None and _identity(self.address.path) == self._file:
@@ -97,7 +116,8 @@ def bind(
 
     Args:
         address: where to. A name that stands for several addresses is bound at the first of them,
-            an IPv4 address if there is one.
+            an IPv4 address if there is one. Where the process was started with a socket that is
+            bound there already, or has that name, it is taken.
         owner: the path of the service, for error messages.
         backlog: how many connections the kernel may queue.
         datagram: make a UDP (or unix datagram) socket.
@@ -105,6 +125,7 @@ def bind(
 
     Raises:
         Unavailable: the address is taken, or this machine does not have it.
+        ConfigError: a socket of that name was not handed over.
         PermissionDenied: this user may not bind there.
         CannotCreate: a unix socket's file cannot be made.
         SystemFailure: anything else, no descriptor left for example.
@@ -112,9 +133,24 @@ def bind(
     what = f"{owner or 'the server'} cannot listen on {address}"
     kind = socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM
     if address.path:
-        return _bind_unix(
-            replace(address, path=os.path.abspath(address.path)), kind, backlog, mode, what
-        )
+        address = replace(address, path=os.path.abspath(address.path))
+    handed_over = inherited.take(address, kind, owner)
+    if handed_over is not None:
+        return Listener(handed_over, Address.of(handed_over.getsockname()))
+    kept = None if keeper is None else keeper.take(address, kind)
+    if kept is not None:
+        return Listener(kept, address if address.path else _spoken(address, kept))
+    if address.path:
+        listener = _bind_unix(address, kind, backlog, mode, what)
+    else:
+        listener = _bind_first(address, kind, backlog, what)
+    if keeper is not None:
+        keeper.keep(address, listener)
+    return listener
+
+
+def _bind_first(address: Address, kind: int, backlog: int, what: str) -> Listener:
+    """Bind at the first of the socket addresses that this machine has."""
     candidates = _resolve(address, kind, what)
     for family, sockaddr in candidates:
         try:
@@ -122,7 +158,7 @@ def bind(
         except OSError as error:
             no_ipv6 = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
             if not no_ipv6 or sockaddr is candidates[-1][1]:
-                raise _explained(error, address, what, datagram) from error
+                raise _explained(error, address, what, kind == socket.SOCK_DGRAM) from error
     raise AssertionError("a name stands for at least one address")
 
 
@@ -173,11 +209,16 @@ def _bind_inet(address: Address, family: int, sockaddr: Any, kind: int, backlog:
         if kind == socket.SOCK_STREAM:
             bound.listen(backlog)
         bound.setblocking(False)
-        host, port = bound.getsockname()[:2]
-        return Listener(bound, Address(host if address.host else "", port))
+        return Listener(bound, _spoken(address, bound))
     except BaseException:
         bound.close()
         raise
+
+
+def _spoken(address: Address, bound: socket.socket) -> Address:
+    """Where a socket listens that was bound because `address` was asked for."""
+    host, port = bound.getsockname()[:2]
+    return Address(host if address.host else "", port)
 
 
 def _bind_unix(address: Address, kind: int, backlog: int, mode: int, what: str) -> Listener:
