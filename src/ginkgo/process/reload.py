@@ -36,10 +36,15 @@ class Reloader:
         root: the root of the tree.
         configure: does the steps 1 to 3; returns what to report of the settings, or raises
             GinkgoError with nothing changed.
+
+    Attributes:
+        last: the report of the last reload.
+        told: called with None when a reload begins, and with its report when it is over.
     """
 
     def __init__(self, root: Service, configure: Callable[[], dict[str, Any]]) -> None:
         self.last: dict[str, Any] | None = None
+        self.told: Callable[[dict[str, Any] | None], object] = lambda report: None
         self._root = root
         self._configure = configure
         self._running = False
@@ -67,7 +72,9 @@ class Reloader:
         try:
             while True:
                 self._waiting = None
+                self.told(None)
                 report = await self._reload(operation)
+                self.told(report)
                 for done in asked:
                     done(report)
                 if self._waiting is None:

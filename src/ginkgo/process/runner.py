@@ -26,6 +26,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from ..async_ import native
+from ..config import settings
 from ..core import lifecycle
 from ..core.backend import Backend
 from ..core.context import context
@@ -36,20 +37,23 @@ from ..logs import setup as logs
 from ..logs.stdio import unbuffer
 from ..logs.terminal import BrokenPipe
 from ..logs.tracebacks import user_place
-from . import privileges
+from ..servers import inherited
+from . import init, privileges
 from .choosing import Choice, check
 from .daemonize import launch
 from .guard import Guard
 from .launcher import ReadyPipe
 from .loading import Loaded, configure, load
+from .notify import Notifier
 from .options import Companion, Options
 from .pidfile import Pidfile
 from .reload import Reloader
-from .running import Running
+from .running import LAME_DUCK, Running
 from .runtime import CONTROL, PID, Record, RuntimeFolder, instance_name, runtime_folder
 from .signals import Early, Signals, Stopped, terminal_is_gone
 from .stacks import stacks
 from .target import exited, make_service
+from .telling import Teller
 from .watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
@@ -63,6 +67,7 @@ def run(
     companions: Sequence[Companion],
     early: Early,
     choice: Choice,
+    notifier: Notifier,
 ) -> int:
     """Load a target and run it until it ends. Returns the exit status.
 
@@ -72,6 +77,7 @@ def run(
         companions: see :func:`ginkgo.process.start.start`.
         early: the signals that have come so far.
         choice: the backend that this process is prepared for.
+        notifier: what whoever started this process is told with.
 
     Raises:
         GinkgoError: why it could not be started, or what ended it.
@@ -79,11 +85,12 @@ def run(
     """
     loaded = load(options)
     if loaded.process.daemon and ready is None and not options.foreground:
+        init.refuse_daemon(f"daemon = True ({settings.origin('daemon')})")
         early.restore()
         return launch(options)
     beside = [companion() for companion in companions]
     with ExitStack() as undo:
-        process = _Process(options, ready, loaded, early, undo, choice)
+        process = _Process(options, ready, loaded, early, undo, choice, notifier)
         try:
             process.prepare()
             process.start(beside)
@@ -106,8 +113,10 @@ class _Process:
         early: Early,
         undo: ExitStack,
         choice: Choice,
+        notifier: Notifier,
     ) -> None:
         self.choice = choice
+        self.notifier = notifier
         self.options = options
         self.ready = ready
         self.daemon = ready is not None
@@ -120,6 +129,7 @@ class _Process:
         self.guard = Guard(self._take_files_away)
         self.stop_wanted = False
         self.reloader: Reloader | None = None
+        self.teller: Teller | None = None
         self.had_terminal = not (self.daemon or early.hangup_ignored or terminal_is_gone())
 
     # -- the start -------------------------------------------------------------------------------
@@ -210,6 +220,10 @@ class _Process:
             reloader=reloader,
             about_to_stop=self._arm,
         )
+        shutdown = self.loaded.process.shutdown_timeout
+        pid = os.getpid() if self.daemon else None
+        self.teller = Teller(self.notifier, self.running, shutdown, pid)
+        self.undo.callback(self.teller.close)
         self._watch_loops()
         for companion in companions:
             beside = companion(self.running)
@@ -241,6 +255,14 @@ class _Process:
             self.root.stop_soon()  # it came when there was nothing to stop yet
         for number in self.early.noted:
             self._act(number)
+        for unused in inherited.unused():
+            logger.warning(
+                "%s was handed to this process, and no server has taken it: it waits for one with "
+                'the address "fd:%s"',
+                unused,
+                unused.name,
+            )
+        self.teller.ready()
         if self.ready is not None:
             logger.info("%s is ready: pid %d", self.root.path, os.getpid())
             self.ready.ready()
@@ -319,8 +341,25 @@ class _Process:
                 self.early.noted.append(number)  # for when there is something to reload
             else:
                 self.reloader.begin()
-        elif hasattr(self, "root"):
+        elif hasattr(self, "root") and not self._is_lame_duck(number):
             self.root.stop_soon()
+
+    def _is_lame_duck(self, number: int) -> bool:
+        """Whether the stop waits: who sends requests has to hear of it before the listeners close.
+
+        Source: Kubernetes, "Termination of Pods": endpoints are taken away while SIGTERM arrives.
+        """
+        seconds = self.loaded.process.lame_duck_seconds
+        teller = self.teller
+        if number != signal.SIGTERM or not seconds or teller is None:
+            return False
+        if self.running.stopping or self.root.state.current != "ready":
+            return False  # a second signal ends the wait
+        self.running.stopping = LAME_DUCK
+        logger.info("Lame duck: not ready any more, and served for %g s still.", seconds)
+        teller.lame_duck(seconds)
+        self.root.backend_in_use.later(seconds, self.root.stop_soon)
+        return True
 
     def _at_once(self, number: int, times: int) -> None:
         """Called in the main thread, wherever it is."""

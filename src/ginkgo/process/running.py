@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 UNDER_WAY = ("starting", "stopping")
 
+LAME_DUCK = "lame duck"
+"""It was told to stop, and serves still: see the setting `lameduck`."""
+
 
 @dataclass
 class Running:
@@ -36,6 +39,8 @@ class Running:
         reloader: what carries a reload out.
         about_to_stop: called before a stop begins.
         watchdog: what notices a blocked loop, unless that is turned off.
+        stopping: ``"lame duck"`` from a SIGTERM until the tree begins to stop, then
+            ``"stopping"``; None before. Where it is not None, nothing new should be sent here.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Running:
     reloader: Reloader
     about_to_stop: Callable[[], object]
     watchdog: Watchdog | None = None
+    stopping: str | None = None
     started_at: str = field(
         default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     )
@@ -67,6 +73,7 @@ class Running:
             "target": self.target,
             "pid": os.getpid(),
             "state": self.root.state.current,
+            "stopping": self.stopping,
             "uptime": time.monotonic() - self.began,
             "started_at": self.started_at,
             "services": len(services),
@@ -105,6 +112,8 @@ class Running:
         self._listeners.append(callback)
 
     def _state_changed(self, root: Service) -> None:
+        if root._state in UNDER_WAY:
+            self.stopping = "stopping" if root._state == "stopping" else None
         for listener in tuple(self._listeners):
             listener(root.state.current)
 

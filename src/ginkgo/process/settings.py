@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from ..config import Setting
+
+UNDER_KUBERNETES = 5.0  # seconds of `lameduck`: until every proxy has taken the endpoint away
 
 
 class ProcessSettings:
@@ -77,10 +81,62 @@ class ProcessSettings:
         default=25.0,
         help="Seconds until a process that was told to stop ends, whatever its services do",
     )
+    lameduck: float | None = Setting(
+        "lameduck",
+        default=None,
+        help="Seconds that a SIGTERM leaves between the end of /readyz and that of the listeners;\n"
+        "part of shutdown_timeout. None is 5 under Kubernetes, and 0 elsewhere.",
+    )
     blocked_after: float | None = Setting(
         "blocked_after",
         default=1.0,
         help="Seconds after which something that holds up everything else is told in the log; "
         "0 for never",
+        restart_required=True,
+    )
+
+    @property
+    def lame_duck_seconds(self) -> float:
+        """What `lameduck` comes to here."""
+        if self.lameduck is not None:
+            return self.lameduck
+        return UNDER_KUBERNETES if "KUBERNETES_SERVICE_HOST" in os.environ else 0.0
+
+    control: str | None = Setting(
+        "control",
+        default=None,
+        help="Address of the page, the API and the metrics, 127.0.0.1:9100 for example; "
+        "beyond this machine only with control_token",
+        restart_required=True,
+    )
+    control_token: str | None = Setting(
+        "control_token",
+        default=None,
+        help="What whoever comes to that address has to know",
+        secret=True,
+        restart_required=True,
+    )
+    control_actions: bool = Setting(
+        "control_actions",
+        default=False,
+        help="True or False whether anything but reading is allowed at that address",
+        restart_required=True,
+    )
+    control_hosts: tuple[str, ...] = Setting(
+        "control_hosts",
+        default=(),
+        help="Further names that the address is reached by, behind a proxy for example",
+        restart_required=True,
+    )
+    control_certfile: str | None = Setting(
+        "control_certfile",
+        default=None,
+        help="PEM file with the certificate of that address, for TLS",
+        restart_required=True,
+    )
+    control_keyfile: str | None = Setting(
+        "control_keyfile",
+        default=None,
+        help="PEM file with its private key, where control_certfile has none",
         restart_required=True,
     )

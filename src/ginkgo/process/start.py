@@ -34,22 +34,30 @@ def start(options: Options, companions: Sequence[Companion] = ()) -> int:
     Raises:
         GinkgoError: why it could not be started, or what ended it.
     """
-    from . import hygiene, launcher, signals
+    from . import hygiene, init, launcher, signals
+    from .notify import Notifier
 
     inherited = hygiene.prepare()
     ready = launcher.ReadyPipe.inherited()
     if options.daemon and ready is None:
+        init.refuse_daemon("-d")
         return _launch(options)
     early = signals.Early(ignored=inherited.ignored)
+    pid = os.getpid()
+    init.divide()
+    notifier = Notifier()
     try:
         known = look_ahead(options)
-        if known.get("daemon") is True and ready is None:
+        if known.get("daemon") is True and ready is None and not options.foreground:
+            init.refuse_daemon("daemon = True")
             early.restore()
             return _launch(options)
+        take_sockets(pid)
+        notifier = Notifier.inherited(os.environ, pid)
         choice = patch_for(options)
         from .runner import run
 
-        status = run(options, ready, companions, early, choice)
+        status = run(options, ready, companions, early, choice, notifier)
     except (KeyboardInterrupt, signals.Stopped):  # before there was a tree to stop in order
         status = 0
         if ready is not None:
@@ -60,6 +68,8 @@ def start(options: Options, companions: Sequence[Companion] = ()) -> int:
         # Everything is unwound by now: whoever reads this may start it again at once.
         ready.fail(error, users_traceback(error))
         status = error.status
+    finally:
+        notifier.close()
     from .guard import leave
 
     return leave(status)
@@ -69,6 +79,19 @@ def _launch(options: Options) -> int:
     from .daemonize import launch  # brings subprocess along
 
     return launch(options)
+
+
+def take_sockets(pid: int) -> None:
+    """Offer the servers what a socket unit has handed over to process `pid`.
+
+    Raises:
+        ConfigError: it is nothing that a server can have.
+    """
+    if "LISTEN_FDS" in os.environ:
+        from ..servers import inherited
+        from .activation import inherited_sockets
+
+        inherited.offer(inherited_sockets(os.environ, pid))
 
 
 def users_traceback(error: GinkgoError) -> str:
