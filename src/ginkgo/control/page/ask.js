@@ -1,0 +1,102 @@
+// Actions: asked back with what will happen, done, and what came of it said.
+
+import { post } from "./api.js";
+import { h, say } from "./dom.js";
+import { live, refresh } from "./live.js";
+
+// Ask whether to do something. Resolves to the form's values, or to null.
+//   title, effect: what is asked, and what will happen
+//   command: the same in a shell
+//   verb: what the button says; grave: whether something ends by it
+//   fields: what is asked for besides
+export function ask({ title, effect, command, verb, grave = false, fields = [] }) {
+  const dialog = document.getElementById("ask");
+  const before = document.activeElement;
+  const form = h(
+    "form",
+    { method: "dialog" },
+    h("h2", { id: "ask-title" }, title),
+    h("p", { id: "ask-effect" }, effect),
+    fields,
+    command && h("p", { class: "hint" }, "In a shell: ", h("code", {}, command)),
+    h(
+      "div",
+      { class: "buttons" },
+      h("button", { value: "no", formnovalidate: true, autofocus: !fields.length }, "Cancel"),
+      h("button", { value: "yes", class: grave ? "grave" : "main" }, verb),
+    ),
+  );
+  // Enter in a field means the action, and not the first button, which cancels.
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.target.tagName !== "INPUT") return;
+    event.preventDefault();
+    form.requestSubmit(form.querySelector("[value=yes]"));
+  });
+  dialog.replaceChildren(form);
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener(
+      "close",
+      () => {
+        resolve(dialog.returnValue === "yes" ? Object.fromEntries(new FormData(form)) : null);
+        if (before?.isConnected) before.focus();
+      },
+      { once: true },
+    );
+  });
+}
+
+// Ask, do, and say what came of it. `body(values)` is what is sent, `done(answer)` what is said.
+export async function act(question, path, body, done) {
+  const values = await ask(question);
+  if (values === null) return;
+  tell("working", `${question.title.replace(/\?$/, "")} …`);
+  try {
+    tell("ready", done(await post(path, body(values))));
+  } catch (error) {
+    const why = error.why ?? "The connection broke, or no answer came in time.";
+    tell("failed", [error.message, why, error.do].filter(Boolean).join(" – "));
+  }
+  refresh();
+}
+
+let quiet = 0;
+
+// Say something at the foot of the page, and to screen readers.
+export function tell(kind, text) {
+  const says = document.getElementById("says");
+  const close = h(
+    "button",
+    { class: "close", "aria-label": "Dismiss", on: { click: () => says.replaceChildren() } },
+    "×",
+  );
+  says.replaceChildren(h("p", { class: `is-${kind}` }, h("span", {}, text), close));
+  clearTimeout(quiet);
+  if (kind === "ready") quiet = setTimeout(() => says.replaceChildren(), 12_000);
+}
+
+// A button for an action, there only where actions are allowed.
+export function action(text, f, kind = "") {
+  return h("button", { type: "button", class: `act ${kind}`, on: { click: f } }, text);
+}
+
+export function allowed() {
+  return live.status?.actions === true;
+}
+
+export function command(...words) {
+  const target = live.status?.target ?? "TARGET";
+  return ["ginkgoctl", target, ...words].map(quote).join(" ");
+}
+
+function quote(word) {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+// At the foot of each view: how the same is seen in a shell.
+export function shell(...words) {
+  const line = document.getElementById("shell");
+  line.hidden = false;
+  say(document.getElementById("command"), command(...words));
+}
