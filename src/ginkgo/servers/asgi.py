@@ -14,12 +14,14 @@ import logging
 import time
 from collections.abc import Collection, Coroutine
 from email.utils import formatdate
+from time import monotonic
 from typing import Any
 
 from ..core.errors import ApplicationFailed, ConfigError
 from ..core.tasks import is_coroutine_function
 from .asyncio_stream import ProtocolServer, connection_of
 from .listening import CUT_TIME, FIRST_WORD
+from .traffic import Durations
 
 try:
     from uvicorn.config import Config
@@ -51,7 +53,8 @@ class ASGIServer(ProtocolServer):
         uvicorn: more of uvicorn's settings, ``{"root_path": "/api"}``.
 
     Attributes:
-        requests: requests that were answered.
+        requests: requests that have ended, those too whose client left before the answer.
+        failed: requests for which the application raised.
 
     Example:
         >>> app = Starlette(...)
@@ -85,6 +88,7 @@ class ASGIServer(ProtocolServer):
             log_config=None,
             **(given | (uvicorn or {})),
         )
+        self._durations: Durations = Durations()
         self._lifespan: Any = None
         self._life: asyncio.Task[Any] | None = None
         self._level = logging.NOTSET
@@ -107,8 +111,8 @@ class ASGIServer(ProtocolServer):
 
     @property
     def requests(self) -> int:
-        """How many requests were answered since the last start."""
-        return 0 if self._lifespan is None else self._shared.total_requests
+        """How many requests have ended, since the server was made."""
+        return self._durations.total
 
     def do_start(self) -> Any:
         """Listen, start the application up, and answer."""
@@ -127,6 +131,7 @@ class ASGIServer(ProtocolServer):
         self._set_level()
         if not self._config.loaded:
             self._config.load()
+            self._config.loaded_app = self._counting(self._config.loaded_app)
         self._shared = Shared(self._config)
         lifespan: Any = self._config.lifespan_class(self._config)
         if hasattr(lifespan, "main"):
@@ -167,6 +172,27 @@ class ASGIServer(ProtocolServer):
                     await lifespan.shutdown()
                 finally:
                     await self._end_life()
+
+    def _counting(self, application: Any) -> Any:
+        """The application; how long each request takes, and whether it raises, is counted."""
+        durations = self._durations
+
+        async def count(scope: Any, receive: Any, send: Any) -> Any:
+            if scope["type"] != "http":
+                return await application(scope, receive, send)
+            began = monotonic()
+            try:
+                return await application(scope, receive, send)
+            except Exception:
+                self._request_failed()
+                raise
+            finally:
+                durations.add(monotonic() - began)
+
+        return count
+
+    def _request_failed(self) -> None:
+        self.failed += 1
 
     def _living(self, main: Any) -> Any:
         """The application's lifespan, as a coroutine function that can be found again."""

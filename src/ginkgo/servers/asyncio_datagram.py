@@ -12,6 +12,7 @@ from ..core.errors import Unavailable
 from .addresses import Address, AddressLike
 from .asyncio_server import Handler, Server
 from .listen import Listener, bind
+from .traffic import Traffic
 
 # The longest that IP can carry (RFC 768: a length of 16 bits).
 _LONGEST = 65535
@@ -37,6 +38,7 @@ class DatagramServer(Server):
     """
 
     _noun = "datagram"
+    _traffic: Traffic
     _closes_first = False  # the handlers answer through the same socket
 
     def __init__(
@@ -71,9 +73,12 @@ class DatagramServer(Server):
             address = (f"::ffff:{address[0]}", *address[1:])
         while self._listener is not None:
             try:
-                return int(self._raw.sendto(data, address))
+                sent = int(self._raw.sendto(data, address))
             except BlockingIOError:
                 await self._until_writable()
+            else:
+                self._traffic.count(sent=sent)
+                return sent
         raise Unavailable(f"{self.path}: cannot send, the server does not run")
 
     async def _until_writable(self) -> None:
@@ -101,6 +106,7 @@ class DatagramServer(Server):
     def _bound(self, raw: Any, dual_stack: bool) -> None:
         self._raw = raw
         self._dual_stack = dual_stack
+        self._traffic = self._traffic or Traffic()
 
     def _take_in(self) -> bool:
         try:
@@ -109,6 +115,7 @@ class DatagramServer(Server):
             return False
         except ConnectionError:
             return True  # an earlier answer did not reach its addressee (udp(7))
+        self._traffic.count(received=len(data))
         if self._dual_stack and address[0].startswith("::ffff:"):
             address = (address[0][7:], address[1])
         self._begin(DatagramHandler(data, address))

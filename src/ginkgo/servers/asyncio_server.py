@@ -20,6 +20,7 @@ from .addresses import Address, AddressLike
 from .listen import BACKLOG, Listener, bind
 from .listening import BATCH, BREATHER, CUT_TIME, FIRST_WORD, OUT_OF_RESOURCES, Listening
 from .tls import Certificate
+from .traffic import add_traffic
 
 if TYPE_CHECKING:
     import ssl
@@ -327,6 +328,12 @@ class Connections(Server):
             self._certificate.reload()
         super().bind()
 
+    def do_start(self) -> Any:
+        """Listen, and take in."""
+        super().do_start()
+        if self.tls and not isinstance(self._loop, asyncio.SelectorEventLoop):
+            self._traffic = None  # uvloop has closed the socket when we hear of its end
+
     def do_reload(self) -> Any:
         """Take a new certificate, if there is one."""
         self._certificate.reload()
@@ -359,6 +366,9 @@ class Connections(Server):
         """Make what serves a connection."""
         raise NotImplementedError
 
+    def _connection_of(self, handler: Connection) -> Connection:
+        return handler
+
     async def _connect(self, protocol: Any, connection: Connection) -> Any:
         """Let the loop take the connection; returns the transport, or None when it was lost."""
         try:
@@ -380,14 +390,16 @@ class Connection(Handler, socket.socket):
     Attributes:
         server: whose connection it is.
         transport: the loop's, once there is one.
+        traffic: what its bytes are added to when it closes, until then.
     """
 
-    __slots__ = ("server", "task", "transport")
+    __slots__ = ("server", "task", "traffic", "transport")
 
     def __init__(self, server: Any, kind: Kind, fd: int) -> None:
         super().__init__(*kind, fd)
         self.setblocking(False)
         self.server = server
+        self.traffic = server._traffic
         self.task: asyncio.Task[Any] | None = None
         self.transport: Any = None
 
@@ -407,6 +419,10 @@ class Connection(Handler, socket.socket):
             return "a client"
         host, port, *_ = address
         return str(Address(host.removeprefix("::ffff:"), port))
+
+    def _real_close(self, *args: Any) -> None:
+        add_traffic(self)
+        super()._real_close(*args)  # type: ignore[misc]
 
     def hang_up(self) -> None:
         if self.transport is not None:

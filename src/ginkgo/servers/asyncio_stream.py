@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 from ..core.errors import ConfigError
 from .asyncio_server import Connection, Connections, Kind
 from .listening import raised_by
+from .traffic import add_traffic
 
 
 class StreamServer(Connections):
@@ -66,6 +67,7 @@ class StreamServer(Connections):
         """Let the loop take the connection; None when it was lost."""
         connection.listen_to(reader)
         protocol = Protocol(reader, loop=self._loop)
+        protocol.connection = connection
         transport = await self._connect(protocol, connection)
         if transport is None:
             return None
@@ -139,7 +141,12 @@ class StreamConnection(Connection):
 class Protocol(asyncio.StreamReaderProtocol):
     """asyncio's, but for an error of its connection: whoever reads or writes is told of that."""
 
+    connection: StreamConnection | None = None
+
     def connection_lost(self, exc: Exception | None) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            add_traffic(connection)  # uvloop closes the descriptor next, and not by the socket
         super().connection_lost(exc)
         closed: Any = self._closed  # type: ignore[attr-defined]
         if closed.done() and not closed.cancelled():
@@ -262,6 +269,7 @@ class ProtocolConnection(Connection):
         protocol.connection_lost = self  # no method of it: that would be one more object for each
 
     def __call__(self, error: Exception | None) -> None:
+        add_traffic(self)  # uvloop closes the descriptor next, and not by the socket
         protocol, self.protocol = self.protocol, None
         del protocol.connection_lost  # its own is behind it; and they do not keep each other alive
         try:

@@ -37,7 +37,7 @@ class WSGIServer(ASGIServer):
         environ: what to add to each request's `environ`.
 
     Attributes:
-        requests: requests that were answered.
+        requests: requests that have ended, those too whose client left before the answer.
         failed: requests for which the application raised.
     """
 
@@ -89,6 +89,9 @@ class WSGIServer(ASGIServer):
             _, error = await asyncio.shield(future)
         if error is not None:
             await self._failed(response, scope, error)
+
+    def _request_failed(self) -> None:
+        """Nothing is left to count: see `_failed`, where the client's fault is told from it."""
 
     async def _failed(self, response: Response, scope: Any, error: BaseException) -> None:
         self.failed += 1

@@ -15,8 +15,8 @@ It also ends a handler that reads on after the end of the stream, as ``while Tru
 does when it never looks at what it got: the eleventh such read raises. With gevent's socket that
 handler would hang the whole process, because a read at the end of the stream never waits.
 
-Of gevent's own attributes `_sock`, `_read_event`, `_wait` and `_real_close` are used, here and in
-:mod:`ginkgo.servers.tls_connection` and nowhere else.
+Of gevent's own attributes `_sock`, `_gevent_sock_class`, `_read_event`, `_wait` and `_real_close`
+are used, here and in :mod:`ginkgo.servers.tls_connection` and nowhere else.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 from gevent.socket import socket
 
+from .traffic import add_traffic
+
 if TYPE_CHECKING:
     from collections.abc import Buffer  # type: ignore[attr-defined]
 
@@ -34,6 +36,19 @@ if TYPE_CHECKING:
 _TRIES = 16
 # Reads after the end of the stream. Libraries make two or three.
 _END_READS = 10
+
+
+_GeventRaw: Any = socket._gevent_sock_class  # type: ignore[attr-defined]
+
+
+class Raw(_GeventRaw):  # type: ignore[misc]
+    """The socket within gevent's: whoever closes it, the last word is what it has carried."""
+
+    __slots__ = ("traffic",)
+
+    def close(self) -> None:
+        add_traffic(self)
+        super().close()
 
 
 class Connection(socket):
@@ -52,8 +67,10 @@ class Connection(socket):
 
     __slots__ = ("_eager", "reads")
 
+    _gevent_sock_class = Raw
+
     if TYPE_CHECKING:
-        _sock: socket
+        _sock: Any
         _read_event: Any
         _closed: bool
 
@@ -73,7 +90,7 @@ class Connection(socket):
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         if flags or not bufsize or self.timeout is not None:
             # A timeout must not end a read of what is there already: gevent's order is right here.
-            data = super().recv(bufsize, flags)
+            data: bytes = super().recv(bufsize, flags)
             if bufsize and not flags:
                 self._has_read(len(data), bufsize)
             return data

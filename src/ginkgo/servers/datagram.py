@@ -13,6 +13,7 @@ from ..core.errors import Unavailable
 from .addresses import Address, AddressLike
 from .listen import Listener, bind
 from .server import Handler, Server
+from .traffic import Traffic
 
 # The longest that IP can carry (RFC 768: a length of 16 bits).
 _LONGEST = 65535
@@ -38,6 +39,7 @@ class DatagramServer(Server):
     """
 
     _noun = "datagram"
+    _traffic: Traffic
     _closes_first = False  # the handlers answer through the same socket
 
     def __init__(
@@ -73,9 +75,12 @@ class DatagramServer(Server):
             address = (f"::ffff:{address[0]}", *address[1:])
         while True:
             try:
-                return int(self._raw.sendto(data, address))
+                sent = int(self._raw.sendto(data, address))
             except BlockingIOError:
                 wait_write(self._raw.fileno())
+            else:
+                self._traffic.count(sent=sent)
+                return sent
 
     def _listen(self) -> Listener:
         return bind(self._address, owner=self.path, datagram=True, mode=self.mode)
@@ -83,6 +88,7 @@ class DatagramServer(Server):
     def _bound(self, raw: Any, dual_stack: bool) -> None:
         self._raw = raw
         self._dual_stack = dual_stack
+        self._traffic = self._traffic or Traffic()
 
     def _take_in(self) -> bool:
         try:
@@ -91,6 +97,7 @@ class DatagramServer(Server):
             return False
         except ConnectionError:
             return True  # an earlier answer did not reach its addressee (udp(7))
+        self._traffic.count(received=len(data))
         if self._dual_stack and address[0].startswith("::ffff:"):
             address = (address[0][7:], address[1])
         self._begin(DatagramHandler(self, data, address))

@@ -18,6 +18,7 @@ from ..core.service import Service
 from .addresses import Address, AddressLike
 from .listen import Listener
 from .seldom import Seldom
+from .traffic import Durations, Traffic, carried_by
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Listening(Service):
         failed: handlers that raised.
         lost: handlers that ended because of their own connection: reset, timed out.
         cut: handlers that had not finished when the drain time was over.
+        accept_errors: how often nothing could be taken in, for want of descriptors or memory.
         draining: whether the server is stopping.
 
     Raises:
@@ -74,6 +76,8 @@ class Listening(Service):
 
     _noun = "connection"
     _closes_first = True  # before it drains, so that nobody new can connect
+    _traffic: Traffic | None = None  # made when it listens, where the kernel counts
+    _durations: Durations | None = None  # of those that answer requests
 
     def __init__(
         self,
@@ -111,6 +115,7 @@ class Listening(Service):
         if drain_timeout + 2 * CUT_TIME > context.stop_timeout:
             self.stop_timeout = drain_timeout + 2 * CUT_TIME
         self.accepted = self.handled = self.failed = self.lost = self.cut = 0
+        self.accept_errors = 0
         self.draining = False
         self._listener: Listener | None = None
         self._handlers: set[Any] = set()
@@ -157,7 +162,10 @@ class Listening(Service):
         if self._listener is None:
             given = self._given
             listener = self._listen() if given is None else Listener.adopt(given)
-            self._bound(getattr(listener.socket, "_sock", listener.socket), listener.dual_stack)
+            raw = getattr(listener.socket, "_sock", listener.socket)
+            if self._traffic is None and carried_by(raw) is not None:
+                self._traffic = Traffic()
+            self._bound(raw, listener.dual_stack)
             self._listener = listener
 
     def give_to(self, uid: int, gid: int) -> None:
@@ -173,7 +181,37 @@ class Listening(Service):
 
     # -- what it says ---------------------------------------------------------------------------
 
+    def counters(self) -> dict[str, Any]:
+        """What it has counted since it was made. From any thread; waits for nobody.
+
+        Returns:
+            accepted, active, handled, errors (handlers or applications that raised), lost, cut and
+            accept_errors; bytes_in and bytes_out, where the kernel counts them; of a web server
+            also requests. What cannot be had is not there.
+        """
+        counted: dict[str, Any] = {
+            "accepted": self.accepted,
+            "active": self.active,
+            "handled": self.handled,
+            "errors": self.failed,
+            "lost": self.lost,
+            "cut": self.cut,
+            "accept_errors": self.accept_errors,
+        }
+        if self._durations is not None:
+            counted["requests"] = self._durations.total
+        if self._traffic is not None:
+            handlers = list(self._handlers)  # in one step: it may change at any time
+            carried = self._traffic.total(map(self._connection_of, handlers))
+            counted |= {"bytes_in": carried.received, "bytes_out": carried.sent}
+        return counted
+
+    def _connection_of(self, handler: Any) -> Any:
+        """What knows the bytes of a handler's connection; None where there is none."""
+        return None
+
     def _complain(self, error: Exception) -> None:
+        self.accept_errors += 1
         kept_back = self._complaint.due()
         if kept_back is not None:
             logger.warning(

@@ -104,6 +104,7 @@ class StreamServer(Server):
             raise
         try:
             connection = Connection(*self._kind, fd)
+            connection._sock.traffic = self._traffic
         except BaseException:
             os.close(fd)
             raise
@@ -111,6 +112,9 @@ class StreamServer(Server):
             address = (address[0][7:], address[1])
         self._begin(StreamHandler(self, connection, address))
         return True
+
+    def _connection_of(self, handler: StreamHandler) -> Any:
+        return handler.socket._sock
 
     def _is_new(self, handler: StreamHandler) -> bool:
         return not handler.socket.reads

@@ -12,6 +12,7 @@ from ..core.errors import Unavailable
 from .addresses import Address, AddressLike
 from .listen import Listener, bind
 from .threading_server import Handler, Server
+from .traffic import Traffic
 
 # The longest that IP can carry (RFC 768: a length of 16 bits).
 _LONGEST = 65535
@@ -37,6 +38,7 @@ class DatagramServer(Server):
     """
 
     _noun = "datagram"
+    _traffic: Traffic
     _closes_first = False  # the handlers answer through the same socket
 
     def __init__(
@@ -72,11 +74,14 @@ class DatagramServer(Server):
             address = (f"::ffff:{address[0]}", *address[1:])
         while True:
             try:
-                return self._raw.sendto(data, address)
+                sent = self._raw.sendto(data, address)
             except BlockingIOError:
                 writable = select.poll()
                 writable.register(self._raw, select.POLLOUT)
                 writable.poll()
+            else:
+                self._traffic.count(sent=sent)
+                return sent
 
     def _listen(self) -> Listener:
         return bind(self._address, owner=self.path, datagram=True, mode=self.mode)
@@ -84,6 +89,7 @@ class DatagramServer(Server):
     def _bound(self, raw: Any, dual_stack: bool) -> None:
         self._raw: socket.socket = raw
         self._dual_stack = dual_stack
+        self._traffic = self._traffic or Traffic()
 
     def _take_in(self) -> bool:
         try:
@@ -92,6 +98,7 @@ class DatagramServer(Server):
             return False
         except ConnectionError:
             return True  # an earlier answer did not reach its addressee (udp(7))
+        self._traffic.count(received=len(data))
         if self._dual_stack and address[0].startswith("::ffff:"):
             address = (address[0][7:], address[1])
         self._begin(DatagramHandler(self, data, address))

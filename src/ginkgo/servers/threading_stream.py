@@ -14,6 +14,7 @@ from .listen import BACKLOG, Listener, bind
 from .listening import GONE
 from .threading_server import Handler, Server
 from .tls import Certificate
+from .traffic import Traffic, add_traffic
 
 if TYPE_CHECKING:
     import ssl
@@ -111,10 +112,14 @@ class StreamServer(Server):
             raise
         connection = Connection(*self._kind, fd)
         connection.settimeout(None)  # whatever the process's default is
+        connection.traffic = self._traffic
         if self._dual_stack and address[0].startswith("::ffff:"):
             address = (address[0][7:], address[1])
         self._begin(StreamHandler(self, connection, address))
         return True
+
+    def _connection_of(self, handler: StreamHandler) -> Any:
+        return handler.socket
 
     def _tell(self, handler: StreamHandler) -> None:
         self.wind_down(handler.socket)
@@ -157,14 +162,14 @@ class StreamHandler(Handler):
 
     def _secure(self) -> bool:
         """Make the socket one that encrypts; False when that failed."""
+        from .threading_tls import TLSConnection
+
         context = self.server._certificate.context
         assert context is not None  # noqa: S101 - for the type checker
         plain = self.socket
         try:
             plain.settimeout(self.server.handshake_timeout)
-            self.socket = context.wrap_socket(
-                plain, server_side=True, do_handshake_on_connect=False
-            )
+            self.socket = TLSConnection.around(plain, context)
             self.socket.do_handshake()
             self.socket.settimeout(None)
         except OSError as error:
@@ -192,7 +197,13 @@ class Connection(socket.socket):
     and on after the end of the stream is ended: its eleventh such read raises.
     """
 
-    __slots__ = ("_end_reads",)
+    __slots__ = ("_end_reads", "traffic")
+
+    traffic: Traffic | None
+
+    def _real_close(self, *args: Any) -> None:
+        add_traffic(self)
+        super()._real_close(*args)  # type: ignore[misc]
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         data = super().recv(bufsize, flags)

@@ -25,6 +25,7 @@ from .http_fields import LONGEST_LINE, FieldError, Fields
 from .listen import BACKLOG
 from .listening import raised_by
 from .threading_stream import StreamServer
+from .traffic import Durations
 
 if TYPE_CHECKING:
     import ssl
@@ -55,7 +56,7 @@ class WSGIServer(StreamServer):
             :class:`~ginkgo.servers.threading_stream.StreamServer`.
 
     Attributes:
-        requests: requests that were answered.
+        requests: requests that have ended, those too whose client left before the answer.
         failed: requests for which the application raised.
 
     Example:
@@ -98,10 +99,15 @@ class WSGIServer(StreamServer):
             raise ConfigError(f"{type(self).__name__} at {self._address} has no application")
         self.access_log = access_log
         self.keep_alive = keep_alive
-        self.requests = 0
+        self._durations: Durations = Durations()
         self._environ = dict(environ or {})
         self._basic: dict[str, Any] = {}
         self._idle: set[Any] = set()
+
+    @property
+    def requests(self) -> int:
+        """How many requests have ended, since the server was made."""
+        return self._durations.total
 
     def application(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a request. A subclass writes it, unless the constructor gets a function."""
@@ -232,8 +238,9 @@ class Request:
             if isinstance(error, OSError) and raised_by(self._connection, error):
                 raise
             self._application_raised(error)
-        with server._guard:
-            server.requests += 1
+        finally:
+            with server._guard:
+                server._durations.add(time.monotonic() - self._began)
         if server.access_log:
             access_logger.info(
                 '%s "%s" %s %d %.6f',

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import errno
 import ssl
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import gevent
-from gevent.ssl import SSLSocket
+from gevent.ssl import SSLSocket, _contextawaresock  # type: ignore[attr-defined]
 
 from .connection import _END_READS, Connection, end_input
+from .traffic import add_traffic
 
-if TYPE_CHECKING:
-    from gevent.socket import socket
+
+class Raw(_contextawaresock):  # type: ignore[misc]
+    """As that of a connection which does not encrypt, for gevent's sockets that do."""
+
+    __slots__ = ("traffic",)
+
+    def close(self) -> None:
+        add_traffic(self)
+        super().close()
 
 
 class TLSConnection(SSLSocket):
@@ -27,7 +36,7 @@ class TLSConnection(SSLSocket):
     """
 
     if TYPE_CHECKING:
-        _sock: socket
+        _sock: Any
         _sslobj: Any
         _closed: bool
 
@@ -43,6 +52,8 @@ class TLSConnection(SSLSocket):
     ) -> None:
         self.reads = 0
         self._end_reads = 0
+        traffic = getattr(connection._sock, "traffic", None)
+        connection._sock.traffic = None  # it is not closed, but handed on
         # Not context.wrap_socket(): that makes a socket that blocks, where the context comes from
         # an ssl module that is not patched.
         super().__init__(
@@ -52,6 +63,10 @@ class TLSConnection(SSLSocket):
             server_hostname=server_hostname,
             do_handshake_on_connect=False,
         )
+        self._sock.traffic = traffic
+
+    def _gevent_sock_class(self, family: int, type: int, proto: int, fileno: int) -> Raw:
+        return Raw(family, type, proto, fileno, weakref.ref(self))
 
     def handshake(self, timeout: float) -> None:
         """Agree on the encryption, within `timeout` seconds.

@@ -30,6 +30,7 @@ from .error_log import ErrorLog
 from .http_fields import Fields
 from .listen import BACKLOG
 from .stream import StreamServer
+from .traffic import Durations
 
 if TYPE_CHECKING:
     import ssl
@@ -58,7 +59,7 @@ class WSGIServer(StreamServer):
         certfile, keyfile, ssl_context: as for that, too.
 
     Attributes:
-        requests: requests that were answered.
+        requests: requests that have ended, those too whose client left before the answer.
         failed: requests for which the application raised.
 
     Example:
@@ -100,13 +101,18 @@ class WSGIServer(StreamServer):
         elif type(self).application is WSGIServer.application:
             raise ConfigError(f"{type(self).__name__} at {self._address} has no application")
         self.access_log = access_log
-        self.requests = 0
+        self._durations: Durations = Durations()
         self._environ = dict(environ or {})
         self._handler_class: type[Any] = (
             _Requests if handler_class is None else _joined(handler_class)
         )
         self._gateway: Any = None
         self._idle: set[Any] = set()
+
+    @property
+    def requests(self) -> int:
+        """How many requests have ended, since the server was made."""
+        return self._durations.total
 
     def application(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a request. A subclass writes it, unless the constructor gets a function."""
@@ -232,7 +238,8 @@ class _Requests(_PywsgiHandler):  # type: ignore[misc]
     def log_request(self) -> None:
         service = self.server.service
         self._answered += 1
-        service.requests += 1
+        # By the wall clock, which may have been set back meanwhile: that is what pywsgi goes by.
+        service._durations.add(max(0.0, self.time_finish - self.time_start))
         if service.access_log:
             access_logger.info(
                 '%s "%s" %s %d %.6f',
