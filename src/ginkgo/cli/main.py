@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 USAGE = "ginkgo [-h] [-v] [-d] [--set NAME=VALUE] [--backend NAME] TARGET"
 
+COMMANDS = ("dev", "new", "doctor")
+"""Each is a module of this package, with `parser()` and `run(options)`."""
+
 EPILOG = """\
 commands:
   ginkgo TARGET             run it in the foreground; Ctrl+C stops it in order
@@ -50,6 +53,8 @@ def main(argv: list[str] | None = None) -> int:
             from .check import check
 
             return check(_check_parser().parse_args(arguments[1:]))
+        if arguments[:1] and arguments[0] in COMMANDS:
+            return _command(*arguments)
         return _run(arguments)
     except GinkgoError as error:
         from ..process.start import users_traceback
@@ -63,6 +68,15 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 141
+
+
+def _command(name: str, *arguments: str) -> int:
+    """Carry out one of the commands that have a module of their own."""
+    from importlib import import_module
+
+    module = import_module(f".{name}", __package__)
+    status: int = module.run(module.parser().parse_args(arguments))
+    return status
 
 
 def _run(arguments: list[str]) -> int:
@@ -86,7 +100,7 @@ def _run(arguments: list[str]) -> int:
         return show_settings(_wanted(options))
     from ..process.start import start
 
-    return start(_wanted(options), companions=(_control,))
+    return start(_wanted(options), companions=(control,))
 
 
 def _wanted(options: argparse.Namespace) -> Options:
@@ -100,7 +114,7 @@ def _wanted(options: argparse.Namespace) -> Options:
     )
 
 
-def _control() -> Callable[[Running], ControlServer]:
+def control() -> Callable[[Running], ControlServer]:
     """What runs beside every tree: its control socket."""
     from typing import cast
 
@@ -132,8 +146,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-v", "--version", action="version", version=f"ginkgo {__version__}")
     parser.add_argument("-d", "--daemonize", action="store_true", help="daemonize the service")
-    _add_common(parser)
-    parser.add_argument("target", nargs="?", metavar="TARGET", help=_TARGET_HELP)
+    add_common(parser)
+    parser.add_argument("target", nargs="?", metavar="TARGET", help=TARGET_HELP)
     return parser
 
 
@@ -151,18 +165,19 @@ def _check_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="a name that is nearly a setting's is an error, not a warning",
     )
-    _add_common(parser)
-    parser.add_argument("target", metavar="TARGET", help=_TARGET_HELP)
+    add_common(parser)
+    parser.add_argument("target", metavar="TARGET", help=TARGET_HELP)
     return parser
 
 
-_TARGET_HELP = (
+TARGET_HELP = (
     "service class path to run (modulename.ServiceClass) or configuration file path to use "
     "(/path/to/config.py)"
 )
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of all that load a target."""
     parser.add_argument(
         "--backend",
         metavar="NAME",
