@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,14 +15,18 @@ from typing import Any
 
 from tests.fake_instance import FakeInstance
 
+from ginkgo.control.call import Route
 from ginkgo.control.connection import Limits
 from ginkgo.control.server import ControlServer
+from ginkgo.control.tcp import Tcp
 
 DEADLINE = 20.0
 
 
 class Client:
     """A plain socket to the server, and the little HTTP that tests want to get wrong."""
+
+    host = "app"
 
     def __init__(self, path: str) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
@@ -34,7 +39,10 @@ class Client:
 
     def ask(self, line: str, body: bytes = b"", **headers: str) -> None:
         """Send a request, for example ``ask("GET /api/v1/status")``."""
-        sent = {"Host": "app", **{name.replace("_", "-"): text for name, text in headers.items()}}
+        sent = {
+            "Host": self.host,
+            **{name.replace("_", "-"): text for name, text in headers.items()},
+        }
         if body or line.startswith("POST"):
             sent = {"Content-Type": "application/json", "Content-Length": str(len(body)), **sent}
         head = "".join(f"{name}: {text}\r\n" for name, text in sent.items())
@@ -81,10 +89,27 @@ class Client:
         self.close()
 
 
+class TcpClient(Client):
+    """The same over TCP, and with the Host header that belongs to it."""
+
+    def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
+        self.host = f"127.0.0.1:{port}"
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+        if context is not None:
+            self.sock = context.wrap_socket(self.sock, server_hostname="localhost")
+        self.rest = b""
+
+
 class Served:
     """A server, its instance, and what it reported."""
 
-    def __init__(self, folder: Path, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        limits: Limits | None = None,
+        tcp: Tcp | None = None,
+        routes: tuple[Route, ...] | None = None,
+    ) -> None:
         self.folder = folder
         self.path = str(folder / "control.sock")
         self.instance = FakeInstance()
@@ -96,11 +121,27 @@ class Served:
             report=self.reports.append,
             audit=self.audits.append,
             limits=limits,
+            tcp=tcp,
+            routes=routes,
         )
         self.server.start()
 
     def client(self) -> Client:
         return Client(self.path)
+
+    @property
+    def port(self) -> int:
+        """Of the TCP address."""
+        assert self.server.url is not None
+        return int(self.server.url.rstrip("/").rpartition(":")[2])
+
+    def tcp_client(self) -> TcpClient:
+        return TcpClient(self.port)
+
+    def tcp_json(self, line: str, body: bytes = b"", **headers: str) -> tuple[int, Any]:
+        """Ask over TCP, on a connection of its own."""
+        with self.tcp_client() as client:
+            return client.json(line, body, **headers)
 
     def json(self, line: str, body: bytes = b"", **headers: str) -> tuple[int, Any]:
         """Ask on a connection of its own."""

@@ -11,7 +11,7 @@ from ginkgo.control.api import ROUTES, Api, Call, Route, match
 from ginkgo.control.door import Door
 from ginkgo.control.messages import Answer, Request, reply
 
-POSTS = [route.path for route in ROUTES if route.method == "POST"]
+POSTS = [route.path for route in ROUTES if route.method == "POST" and not route.open]
 GETS = [route.path for route in ROUTES if route.method == "GET"]
 
 
@@ -134,7 +134,7 @@ def test_wait_takes_only_what_makes_sense(served: Served, query: str) -> None:
 @pytest.mark.parametrize(
     ("line", "status"),
     [
-        ("GET /", 404),
+        ("GET /nothing", 404),
         ("GET /api/v1/nothing", 404),
         ("GET /api/v1/status/", 404),
         ("GET /api/v1/../v1/status", 404),
@@ -142,7 +142,7 @@ def test_wait_takes_only_what_makes_sense(served: Served, query: str) -> None:
         ("GET /api/v1/%ff", 400),
         ("GET http://[/", 400),
         ("GET /api/v1/wait?state=%ff", 400),
-        ("OPTIONS *", 404),
+        ("OPTIONS *", 400),
         ("DELETE /api/v1/status", 405),
         ("OPTIONS /api/v1/stop", 405),
         ("CONNECT /api/v1/stop", 405),

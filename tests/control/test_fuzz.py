@@ -94,7 +94,7 @@ CORPUS = {
     "two lengths": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
     "two hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
     "no host": b"GET /api/v1/status HTTP/1.1\r\n\r\n",
-    "a header split": b"GET / HTTP/1.1\r\nHost: a\r\nX: a\n b\r\n\r\n",
+    "a header split": b"GET /nothing HTTP/1.1\r\nHost: a\r\nX: a\n b\r\n\r\n",
 }
 
 

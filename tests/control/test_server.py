@@ -124,6 +124,7 @@ def test_another_user_is_refused_even_where_the_door_was_opened(served: Served) 
     assert answer.startswith("403 ")
     assert "you are uid 65534" in answer
     assert served.instance.stops == 0
+    eventually(lambda: served.reports)
     assert served.reports.pop().startswith("Refused uid 65534 (pid ")
 
 

@@ -13,7 +13,7 @@ def check(options: argparse.Namespace) -> int:
         ConfigError: all that is wrong, each with file and line.
     """
     from ..config import settings
-    from ..process import validation
+    from ..process import control_address, validation
     from ..process.loading import load
     from ..process.options import Options
     from ..process.start import patch_for
@@ -24,6 +24,8 @@ def check(options: argparse.Namespace) -> int:
     for warning in settings.warnings:
         print(f"ginkgo: warning: {warning}", file=sys.stderr)
     validation.check(loaded.process, loaded.log, options.target, strict=options.strict)
+    for warning in control_address.warnings(loaded.process):
+        print(f"ginkgo: warning: {warning}", file=sys.stderr)
     given = sum(each.origin != "default" for each in settings.declared())
     print(f"{options.target}: the configuration is right ({given} settings are set)")
     return 0

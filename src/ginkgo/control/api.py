@@ -15,16 +15,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
-from . import routes_actions, routes_instance
+from . import routes_actions, routes_instance, routes_page
 from .call import Call, Route
+from .door import check_origin
+from .guard import unauthorized
 from .instance import NO_WAY_BACK, Instance
 from .messages import (
     Answer,
     Rejection,
     Request,
-    check_origin,
     error,
     parse_body,
     reject,
@@ -37,6 +38,7 @@ __all__ = ["ROUTES", "Answer", "Api", "Call", "Instance", "Loop", "Request", "Ro
 ROUTES: tuple[Route, ...] = (
     *routes_instance.ROUTES,
     *routes_actions.ROUTES,
+    *routes_page.ROUTES,
 )
 
 
@@ -72,6 +74,7 @@ class Api:
         self.loop = loop
         self.routes = tuple(ROUTES if routes is None else routes)
         self.audit = audit
+        self.url: str | None = None  # of the TCP address
         self._waiting: dict[Call, tuple[str, Callable[[], None]]] = {}
 
     def open(self) -> None:
@@ -83,15 +86,37 @@ class Api:
     def handle(self, call: Call) -> Answer | Stream | None:
         """Answer a call, or return None if its answer comes later."""
         try:
-            check_origin(call.request, call.door.names)  # first: for every method and path there is
-            route = self._find(call)
+            check_origin(call.request, call.door)  # first: for every method and path there is
+            guard = call.door.guard
+            call.trusted = guard is None or guard.knows(call.request)
+            route = self._admitted(call)
             if route.method == "POST":
                 call.body = parse_body(call.request)
-                if self.audit is not None:
-                    self.audit(f"{route.path} asked for by {call.request.peer}")
+            if route.method == "POST" and not route.open and self.audit is not None:
+                self.audit(f"{route.path} asked for by {call.request.peer}")
             return route.handler(call)
         except Rejection as rejection:
             return rejection.answer
+
+    def _admitted(self, call: Call) -> Route:
+        """Return the call's route, if the door lets the client take it."""
+        try:
+            route = self._find(call)
+        except Rejection:
+            if call.trusted:
+                raise
+            route = None  # a stranger is not told what there is
+        if not call.trusted and (route is None or not route.open):
+            raise unauthorized("It is asked of everybody who comes by TCP.")
+        assert route is not None  # noqa: S101 - one of the two has raised
+        if route.method == "POST" and not route.open and not call.door.actions:
+            reject(
+                403,
+                "Nothing can be done from here",
+                "This address is for reading only.",
+                "Use ginkgoctl on its machine, or set control_actions = True and restart.",
+            )
+        return route
 
     def close(self) -> None:
         """Answer those who still wait: nothing more will happen here."""
@@ -102,10 +127,13 @@ class Api:
 
     def _find(self, call: Call) -> Route:
         try:
-            parts = urlsplit(call.request.target)
-            segments = [unquote(part, errors="strict") for part in parts.path.split("/")]
-            call.query = dict(parse_qsl(parts.query, keep_blank_values=True, errors="strict"))
-        except ValueError:  # of urlsplit, and as UnicodeDecodeError of unquote
+            path, _, query = call.request.target.partition("?")
+            if not path.startswith("/"):  # the absolute form names a host, and Host is checked
+                reject(400, "The request's target is malformed", "It has to begin with /.")
+            segments = [unquote(part, errors="strict") for part in path.split("/")]
+            pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=64)
+            call.query = dict(pairs)
+        except ValueError:  # too many fields, or no UTF-8
             reject(400, "The request's target is malformed", "It cannot be decoded.")
         found = [
             (route, values)
@@ -113,13 +141,13 @@ class Api:
             if (values := match(route.path, segments)) is not None
         ]
         if not found:
-            reject(404, f"There is no {parts.path}", "No route has this path.", ASK_ROOT)
+            reject(404, f"There is no {path}", "No route has this path.", ASK_ROOT)
         method = "GET" if call.request.method == "HEAD" else call.request.method
         for route, values in found:
             if route.method == method:
                 call.values = values
                 return route
-        raise Rejection(not_allowed(call.request.method, parts.path, [r.method for r, _ in found]))
+        raise Rejection(not_allowed(call.request.method, path, [r.method for r, _ in found]))
 
     # -- waiting for a state
 

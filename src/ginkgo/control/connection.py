@@ -22,6 +22,7 @@ import h11
 
 import ginkgo
 
+from .door import Door
 from .messages import HEADERS, PROTOCOL, Answer, Peer, Remote, Request, error
 from .streams import HEARTBEAT, Stream
 from .tls import Tls
@@ -60,6 +61,7 @@ class Connection:
         sock: of `native.accept`, or the TLS over one.
         peer: who is at the other end.
         limits: see there.
+        door: where it came in.
         handle: called with the connection and each whole request; the answer comes by `answer()`.
         now: monotonic seconds.
     """
@@ -69,6 +71,7 @@ class Connection:
         sock: socket.socket | Tls,
         peer: Peer | Remote | None,
         limits: Limits,
+        door: Door,
         handle: Callable[[Connection, Request], None],
         now: float,
     ) -> None:
@@ -84,6 +87,7 @@ class Connection:
         self.since = now
         self.on_gone: Callable[[], object] | None = None
         self.more = False
+        self.door = door
         self._limits = limits
         self._handle = handle
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head)
@@ -313,6 +317,8 @@ class Connection:
             ("Content-Length", str(len(answer.body))),
             *answer.headers,
         ]
+        if answer.status == 304:  # its length would be that of what is not sent (RFC 9110, 8.6)
+            headers = list(answer.headers)
         if last:
             headers.append(("Connection", "close"))
         self._out += self._head_of(answer.status, headers)

@@ -1,4 +1,4 @@
-"""Requests and answers of the API, and which requests are let in.
+"""Requests and answers of the API, and how a body is read.
 
 Every answer is JSON. An error is `{"error": {"what": ..., "why": ..., "do": ...}}`: what happened,
 why, and what to do next.
@@ -99,29 +99,6 @@ def reject(status: int, what: str, why: str, do: str = "") -> NoReturn:
     raise Rejection(error(status, what, why, do))
 
 
-def check_origin(request: Request, hosts: frozenset[str] | None) -> None:
-    """Refuse what a foreign web page made a browser send.
-
-    A page can aim requests at any address that its reader's browser reaches, also by a name that it
-    has rebound to it (DNS rebinding), but it cannot hide where it comes from (RFC 6454, Fetch
-    Metadata). This is asked for every route and method alike.
-
-    Args:
-        hosts: the Host headers that are let in; None for a unix socket, whose file is the door.
-
-    Raises:
-        Rejection: 403.
-    """
-    host = request.headers.get("host", "").lower()
-    if hosts is not None and host not in hosts:
-        reject(403, f"Host {host!r} is not served here", "Only this instance's own names are.")
-    origin = request.headers.get("origin")
-    if origin is not None and origin.partition("://")[2].lower() != host:
-        reject(403, f"Origin {origin!r} may not ask here", "A page of another site sent this.")
-    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-        reject(403, "A cross-site request was refused", "A page of another site sent this.")
-
-
 def parse_body(request: Request) -> dict[str, Any]:
     """Return the JSON object that a POST carries; an empty body is an empty object.
 
@@ -131,6 +108,9 @@ def parse_body(request: Request) -> dict[str, Any]:
         Rejection: 415 for another content type, 400 for anything but such an object.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        # A few bytes that unpack to very many: nothing that comes in is unpacked.
+        reject(415, "The request is compressed", "What comes in is not unpacked here.")
     if kind != JSON:
         # No form of a foreign page can send this type without asking first (CORS).
         reject(415, "The request is not JSON", f"A POST has to say Content-Type: {JSON}.")

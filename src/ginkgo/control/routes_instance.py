@@ -26,7 +26,8 @@ def hello(call: Call) -> Answer:
 
 def status(call: Call) -> Answer:
     """Say how the instance is."""
-    return reply({"schema": "ginkgo.status/1", **call.api.instance.status()})
+    content = {"schema": "ginkgo.status/1", **call.api.instance.status()}
+    return reply({**content, "control": call.api.url, "actions": call.door.actions})
 
 
 def tree(call: Call) -> Answer:

@@ -1,4 +1,4 @@
-"""The control server: the API on a unix socket, from a thread of its own.
+"""The control server: the API on a unix socket, and on TCP if it is set, from its own thread.
 
     clients ──> control.sock ──> the control thread ──> Api ──status, tree──> Instance (only read)
                                    ^        ^            └──reload, stop──> posted to its own loop
@@ -30,12 +30,16 @@ from ginkgo.core.errors import GinkgoError, SystemFailure
 
 from .api import Api, Call, Route
 from .connection import Connection, Limits
+from .door import UNIX, Door
 from .inotify import RemovalWatch
 from .instance import Instance
 from .loop import Loop
-from .messages import Answer, Peer, Request, error
+from .messages import Answer, Peer, Remote, Request, error
+from .routes_page import files
 from .socketfile import SocketFile
 from .streams import Stream
+from .tcp import Entrance, Tcp, open_entrance
+from .tls import Tls
 
 CLOSING_TIME = 0.5
 """Seconds that `close` gives to answers under way."""
@@ -60,6 +64,7 @@ class ControlServer:
         audit: told of each request that changes something, and by whom; likewise.
         routes: what can be asked, if not the usual.
         limits: what clients may take up.
+        tcp: the address to listen on besides; None for the unix socket alone.
 
     Example:
         server = ControlServer("/run/ginkgo/app", instance)
@@ -77,6 +82,7 @@ class ControlServer:
         audit: Callable[[str], None] | None = None,
         routes: Iterable[Route] | None = None,
         limits: Limits | None = None,
+        tcp: Tcp | None = None,
     ) -> None:
         self._folder = folder
         self._instance = instance
@@ -84,6 +90,8 @@ class ControlServer:
         self._audit = audit
         self._routes = routes
         self._limits = limits or Limits()
+        self._tcp = tcp
+        self._entrances: list[Entrance] = []  # the unix socket is the first of them
         self._connections: dict[int, Connection] = {}
         self._settled: dict[int, tuple[int, float | None, Callable[[], None]]] = {}
         self._thread: native.NativeThread | None = None
@@ -116,16 +124,25 @@ class ControlServer:
     def _open(self) -> None:
         self._file = SocketFile(self._folder)
         self._owned.callback(self._file.close)
-        self._listener = self._file.create()
-        self._owned.callback(lambda: self._listener.close())  # there may be a newer one by then
+        self._entrances = [Entrance(self._file.create(), UNIX)]
+        self._owned.callback(self._close_listeners)
         self._owned.callback(self._file.remove)
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._owned.callback(self._drop_spare)
         self._loop = Loop(self._report)
         self._owned.callback(self._loop.close)
         self._api = Api(self._instance, self._loop, routes=self._routes, audit=self._audit)
+        if self._tcp is not None:
+            files()  # the page, read here and not by the thread
+            self._entrances.append(open_entrance(self._tcp))
+        self._api.url = self.url
         self._listen()
         self._watch_folder()
+
+    @property
+    def url(self) -> str | None:
+        """The TCP address, as a browser takes it; None if there is none."""
+        return next((one.door.url for one in self._entrances if one.door.url), None)
 
     def close(self, timeout: float = 2.0) -> None:
         """Take the socket away, answer who still waits, and end the thread.
@@ -169,7 +186,7 @@ class ControlServer:
         self._end = time.monotonic() + CLOSING_TIME
         self._loop.after(CLOSING_TIME, self._drop_spare)  # only to wake up by then
         self._file.remove()
-        self._loop.unwatch(self._listener.fileno())
+        self._stop_listening()
         self._api.close()
         self._loop.post(self._dismiss)  # behind the answers that are posted by now
 
@@ -189,28 +206,45 @@ class ControlServer:
     # -- connections
 
     def _listen(self) -> None:
-        self._loop.watch(self._listener.fileno(), select.EPOLLIN, lambda _mask: self._accept())
+        for entrance in self._entrances:
+            fd = entrance.listener.fileno()
+            if not self._loop.watches(fd):
+                self._loop.watch(fd, select.EPOLLIN, partial(self._on_newcomers, entrance))
 
-    def _accept(self) -> None:
+    def _stop_listening(self) -> None:
+        for entrance in self._entrances:
+            self._loop.unwatch(entrance.listener.fileno())
+
+    def _close_listeners(self) -> None:
+        for entrance in self._entrances:
+            entrance.listener.close()
+
+    def _on_newcomers(self, entrance: Entrance, _mask: int) -> None:
+        self._accept(entrance)
+
+    def _accept(self, entrance: Entrance) -> None:
         for _ in range(self._limits.connections):
             try:
-                sock = native.accept(self._listener)
+                sock = native.accept(entrance.listener)
             except OSError as problem:
-                self._out_of_descriptors(problem)
+                self._out_of_descriptors(entrance, problem)
                 return
             if sock is None:
                 return
-            self._admit(sock)
+            self._admit(sock, entrance)
 
-    def _admit(self, sock: socket.socket) -> None:
+    def _admit(self, sock: socket.socket, entrance: Entrance) -> None:
         now = time.monotonic()
-        peer = peer_of(sock)
-        while len(self._connections) >= self._limits.connections:
-            self._make_room(now)
-        connection = Connection(sock, peer, self._limits, self._on_request, now)
+        peer = peer_of(sock) if entrance.door is UNIX else remote_of(sock)
+        if peer is None:  # gone already
+            sock.close()
+            return
+        self._make_room(entrance.door, now)
+        over = sock if entrance.context is None else Tls(sock, entrance.context)
+        connection = Connection(over, peer, self._limits, entrance.door, self._on_request, now)
         self._connections[connection.fd] = connection
         self._settle(connection)
-        if peer.uid not in (0, os.geteuid()):
+        if isinstance(peer, Peer) and peer.uid not in (0, os.geteuid()):
             self._refuse_stranger(connection, peer, now)
 
     def _refuse_stranger(self, connection: Connection, peer: Peer, now: float) -> None:
@@ -221,9 +255,15 @@ class ControlServer:
             self._refused_at = now
             self._report(f"Refused {peer} on the control socket.")
 
-    def _make_room(self, now: float) -> None:
-        """Drop the connection with least to lose, the oldest of them: a newcomer always gets in."""
-        victim = min(self._connections.values(), key=lambda one: (one.rank, one.since))
+    def _make_room(self, door: Door, now: float) -> None:
+        """Drop the connection with least to lose, the oldest of them: a newcomer always gets in.
+
+        Each door has room of its own: whoever comes over TCP crowds nobody out of the unix socket.
+        """
+        there = [one for one in self._connections.values() if one.door is door]
+        if len(there) < self._limits.connections:
+            return
+        victim = min(there, key=lambda one: (one.rank, one.since))
         if victim.phase == "answering":
             why = f"{self._limits.connections} connections are open, and this waited longest."
             victim.answer(error(503, "Dropped to make room", why, "Ask again."), now)
@@ -275,7 +315,7 @@ class ControlServer:
             self._loop.post(partial(self._answer, connection, number, answer))
 
         number = connection.requests
-        call = Call(self._api, request, reply)
+        call = Call(self._api, request, reply, connection.door)
         try:
             answer = self._api.handle(call)
         except Exception:  # noqa: BLE001 - reported, and answered
@@ -311,18 +351,18 @@ class ControlServer:
 
     # -- when the process has used up its descriptors
 
-    def _out_of_descriptors(self, problem: OSError) -> None:
+    def _out_of_descriptors(self, entrance: Entrance, problem: OSError) -> None:
         """Answer one client all the same: just now it matters how the process is doing."""
         if problem.errno in (errno.EMFILE, errno.ENFILE) and self._spare is not None:
             self._drop_spare()
-            self._accept()
+            self._accept(entrance)
             return
         # The listener stays readable: watched, it would wake the loop without end.
-        self._loop.unwatch(self._listener.fileno())
+        self._loop.unwatch(entrance.listener.fileno())
         self._loop.after(1.0, self._listen_again)
 
     def _listen_again(self) -> None:
-        if self._end is None and not self._loop.watches(self._listener.fileno()):
+        if self._end is None:
             self._listen()
 
     def _drop_spare(self) -> None:
@@ -365,10 +405,11 @@ class ControlServer:
             self._report(f"Signals still work, but {problem}.")
             return
         # The old one goes last: who is in its queue was let in by a name that was good.
-        self._accept()
-        self._loop.unwatch(self._listener.fileno())
-        self._listener.close()
-        self._listener = listener
+        old = self._entrances[0]
+        self._accept(old)
+        self._loop.unwatch(old.listener.fileno())
+        old.listener.close()
+        self._entrances[0] = Entrance(listener, UNIX)
         self._listen()
         self._report(f"{self._file.readable} had been removed and was made again.")
 
@@ -397,6 +438,16 @@ def peer_of(sock: socket.socket) -> Peer:
     except OSError:
         name = "?"  # gone already, or of another pid namespace
     return Peer(pid, uid, gid, name)
+
+
+def remote_of(sock: socket.socket) -> Remote | None:
+    """Return who is at the other end of a TCP socket; None if nobody is any more."""
+    try:
+        address, port = sock.getpeername()[:2]
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # answers are written whole
+    except OSError:
+        return None
+    return Remote(address, port)
 
 
 _servers: weakref.WeakSet[ControlServer] = weakref.WeakSet()

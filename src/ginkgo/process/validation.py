@@ -19,7 +19,7 @@ from ..config.problems import ConfigProblems, Problem
 from ..core.errors import CannotCreate, ConfigError, GinkgoError, PermissionDenied
 from ..logs import rehearsal
 from ..logs.settings import LogSettings
-from . import privileges
+from . import control_address, privileges
 from .places import candidates, instance_name
 from .settings import ProcessSettings
 
@@ -96,7 +96,7 @@ def check_reload(process: ProcessSettings, log: LogSettings) -> None:
 
 def placed(error: GinkgoError) -> GinkgoError:
     """Return an error of the logging with the place of the setting that it begins with."""
-    for setting in ("logconfig", "loglevel", "logfile"):
+    for setting in ("logconfig", "loglevel", "logfile", "logformat"):
         if str(error).startswith(setting):
             return ConfigProblems([Fault(setting, error).problem], hint=error.hint)
     return error
@@ -115,6 +115,7 @@ def faults(
     yield from _caught("pidfile", lambda: _check_pidfile(process.pidfile, target))
     yield from _timeouts(process)
     yield from _level(log)
+    yield from _control(process)
     yield from _caught("logconfig", lambda: rehearsal.check_readable(log.logconfig))
     if daemon:
         yield from _caught("logfile", lambda: _check_logfile(log))
@@ -203,6 +204,29 @@ def _timeouts(process: ProcessSettings) -> Iterator[Fault]:
             )
 
     yield from _caught("blocked_after", look_at_blocked_after)
+    yield from _caught("lameduck", lambda: _lameduck(process))
+
+
+def _lameduck(process: ProcessSettings) -> None:
+    seconds, limit = process.lame_duck_seconds, process.shutdown_timeout
+    if seconds < 0:
+        raise ConfigError(
+            f"lameduck is {seconds:g}, and has to be 0 or more",
+            hint="It is a number of seconds; 0 turns it off.",
+        )
+    if process.lameduck is not None and seconds >= limit > 0:
+        raise ConfigError(
+            f"lameduck is {seconds:g}, which leaves nothing of shutdown_timeout ({limit:g}) for "
+            "the stop itself",
+            hint="Make shutdown_timeout longer: it counts from the signal.",
+        )
+
+
+def _control(process: ProcessSettings) -> Iterator[Fault]:
+    yield from _caught("control", lambda: control_address.check_address(process))
+    yield from _caught("control_token", lambda: control_address.check_token(process))
+    yield from _caught("control_hosts", lambda: control_address.check_hosts(process))
+    yield from _caught("control_certfile", lambda: control_address.check_certificate(process))
 
 
 def _level(log: LogSettings) -> Iterator[Fault]:
@@ -210,7 +234,12 @@ def _level(log: LogSettings) -> Iterator[Fault]:
         if log.logconfig is None:  # else it is ignored
             rehearsal.check_level(log.loglevel)
 
+    def look_at_format() -> None:
+        if log.logconfig is None:
+            rehearsal.check_format(log.logformat)
+
     yield from _caught("loglevel", look)
+    yield from _caught("logformat", look_at_format)
 
 
 def _logconfig(log: LogSettings) -> Iterator[Fault]:

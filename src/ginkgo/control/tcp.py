@@ -1,0 +1,95 @@
+"""The control plane's TCP address: what is set for it, its listener, and its door."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, NamedTuple
+
+from ginkgo.async_ import native
+from ginkgo.process.settings import ProcessSettings
+from ginkgo.servers.addresses import Address
+from ginkgo.servers.listen import bind
+from ginkgo.servers.tls import Certificate
+
+from .door import Door, own_names
+from .guard import Guard
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class Tcp(NamedTuple):
+    """What is set for the address.
+
+    Attributes:
+        address: where to listen, as `host:port`.
+        token: what is asked of everybody who comes there; None for nothing.
+        actions: whether anything but reading is allowed there.
+        hosts: further names that it is reached by.
+        certfile, keyfile: PEM files, for TLS.
+    """
+
+    address: str
+    token: str | None = None
+    actions: bool = False
+    hosts: tuple[str, ...] = ()
+    certfile: str | None = None
+    keyfile: str | None = None
+
+
+class Entrance(NamedTuple):
+    """An open address.
+
+    Attributes:
+        listener: of the original class, whatever the process has patched; it does not block.
+        door: what is asked there.
+        context: TLS, or None.
+    """
+
+    listener: socket.socket
+    door: Door
+    context: ssl.SSLContext | None = None
+
+
+def from_settings(process: ProcessSettings) -> Tcp | None:
+    """Return what the settings say; None if there is to be no address."""
+    if process.control is None:
+        return None
+    return Tcp(
+        process.control,
+        process.control_token,
+        process.control_actions,
+        tuple(process.control_hosts),
+        process.control_certfile,
+        process.control_keyfile,
+    )
+
+
+def open_entrance(tcp: Tcp) -> Entrance:
+    """Listen.
+
+    Raises:
+        Unavailable: the port is taken, or this machine does not have the address.
+        PermissionDenied: this user may not listen there.
+        ConfigError: the address is none, or the certificate is not usable.
+    """
+    certificate = Certificate(tcp.certfile, tcp.keyfile)
+    certificate.load()
+    context = certificate.context
+    address = Address.parse(tcp.address)
+    bound = bind(address, owner="the control plane (setting `control`)").socket
+    family, kind = bound.family, bound.type
+    listener = native.socket(family, kind, fileno=bound.detach())
+    host, port = listener.getsockname()[:2]
+    scheme = "http" if context is None else "https"
+    guard = None
+    if tcp.token is not None:
+        guard = Guard(tcp.token, port, secure=context is not None)
+    door = Door(
+        names=own_names(host, port, tcp.hosts),
+        port=None if address.is_loopback else port,
+        actions=tcp.actions,
+        guard=guard,
+        url=f"{scheme}://{Address(host, port).for_connecting}/",
+    )
+    return Entrance(listener, door, context)
