@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ginkgo.cli.ctl import ACTIONS, main, parse
+from ginkgo.cli.ctl import ACTIONS, WITHOUT_TARGET, main, parse
 from ginkgo.core.errors import UsageError
 
 
@@ -37,8 +37,35 @@ def test_a_target_that_is_called_like_an_action_is_possible() -> None:
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_every_action_of_the_manual_is_there(action: str) -> None:
-    assert parse(["a.B", action]).action == action
+def test_every_action_is_there_before_the_target_and_behind_it(action: str) -> None:
+    target = [] if action in WITHOUT_TARGET else ["a.B"]
+    follows = ["x" for name in ACTIONS[action][1].split() if not name.startswith("[")]
+    for words in ([*target, action, *follows], [action, *target, *follows]):
+        options = parse(words)
+        assert (options.action, options.arguments) == (action, follows)
+        assert options.target == (target[0] if target else None)
+
+
+@pytest.mark.parametrize(
+    "line", ["a.B restart App/Db", "restart a.B App/Db", "-p 1 restart App/Db"]
+)
+def test_a_path_may_follow(line: str) -> None:
+    options = parse(line.split())
+    assert (options.action, options.arguments) == ("restart", ["App/Db"])
+    assert options.target == (None if "-p" in line else "a.B")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("30s", 30), ("10m", 600), ("1.5h", 5400), ("1d", 86_400)]
+)
+def test_a_time_has_a_unit(text: str, seconds: float) -> None:
+    assert parse(["a.B", "set", "x", "1", "--for", text]).lasting == seconds
+
+
+def test_the_words_behind_set_are_no_actions() -> None:
+    options = parse(["a.B", "set", "stop", "status"])
+    assert (options.action, options.arguments) == ("set", ["stop", "status"])
+    assert parse(["set", "a.B", "x", "-5"]).arguments == ["x", "-5"]
 
 
 @pytest.mark.parametrize(
@@ -62,6 +89,15 @@ def test_every_action_of_the_manual_is_there(action: str) -> None:
         ("--timeout -1 a.B wait", "--timeout"),
         ("--for happiness a.B wait", "happiness"),
         ("--nosuch a.B wait", "--nosuch"),
+        ("a.B set x 1 --for soon", "argument --for: 'soon' is no time"),
+        ("a.B set x 1 --for -1s", "--for"),
+        ("a.B set x", "set needs VALUE"),
+        ("a.B log-level", "log-level needs LOGGER and LEVEL"),
+        ("a.B set x 1 2", "set takes NAME VALUE, and not 'x 1 2'"),
+        ("a.B restart App/Db App/Web", "restart takes [PATH]"),
+        ("ls a.B", "ls takes no target, and not 'a.B'"),
+        ("a.B ls", "a.B"),
+        ("completion", "completion needs SHELL"),
     ],
 )
 def test_what_makes_no_sense_is_told(line: str, message: str) -> None:

@@ -17,32 +17,31 @@ if TYPE_CHECKING:
     from ..process.instances import Found
 
 ACTIONS = {
-    "start": ("lifecycle", "start it as a daemon; returns when it is ready"),
-    "stop": ("lifecycle", "stop it; returns when it is gone"),
-    "restart": ("lifecycle", "stop it, then start it"),
-    "reload": ("instance", "reload its configuration, and tell what changed"),
-    "status": ("instance", "show how it is"),
-    "dump": ("stacks", "show what each of its threads, greenlets and tasks does"),
-    "wait": ("instance", "return when it is ready, or with --for stopped when it is gone"),
-    "log": ("logs", "print its log"),
-    "logtail": ("logs", "print the end of its log, and what is added to it"),
+    "start": ("lifecycle.start", "", "start it as a daemon; returns when it is ready"),
+    "stop": ("lifecycle.stop", "[PATH]", "stop it, or one service of it"),
+    "restart": ("lifecycle.restart", "[PATH]", "stop it, or one service of it, and start it"),
+    "reload": ("instance.reload", "[PATH]", "reload its configuration, and tell what changed"),
+    "status": ("instance.status", "", "show how it is"),
+    "ls": ("listing.ls", "", "show all instances of this user; takes no target"),
+    "tree": ("trees.tree", "", "show its services, and the state of each"),
+    "top": ("top.top", "", "show what it costs and does, again and again"),
+    "events": ("events.events", "", "show what has happened in it"),
+    "set": ("steering.set_setting", "NAME VALUE", "set a setting, until it ends or --for a time"),
+    "settings": ("steering.settings", "", "show its settings, and where each comes from"),
+    "log-level": ("steering.set_level", "LOGGER LEVEL", "set the level of a logger, likewise"),
+    "dump": ("stacks.dump", "", "show what each thread, greenlet and task does"),
+    "wait": ("instance.wait", "", "return when it is ready, or --for stopped: gone"),
+    "log": ("logs.log", "", "print its log"),
+    "logtail": ("logs.logtail", "", "print the end of its log, and what is added"),
+    "logs": ("records.logs", "", "print the end of its log, filtered"),
+    "completion": ("completion.completion", "SHELL", "print what completes in bash, zsh or fish"),
 }
-"""What can be done, in which module of this package that is, and what it is."""
+"""What can be done: where in this package that is, what follows it, and what it is."""
 
-DESCRIPTION = "Manage a service that runs as a daemon."
+WITHOUT_TARGET = ("ls", "completion")
 
-EPILOG = """\
-exit status:
-  0 done (also: started though running, stopped though not running)
-  status: 0 ready, 3 not running, 4 unknown, 150 starting or stopping, 151 a service failed
-  2 wrong usage, 7 not running, 70 the application failed, 75 not in time, 77 no permission,
-  78 the configuration is wrong
-
-examples:
-  ginkgoctl service.conf.py start
-  ginkgoctl service.HelloWorld status --json
-  ginkgoctl -p /run/app.pid stop
-"""
+OF_SERVICES = "steering.on_service"
+"""What does those actions that take a [PATH], where one is given."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,6 +52,10 @@ def main(argv: list[str] | None = None) -> int:
 
         print(f"ginkgoctl {__version__}")
         return 0
+    if arguments[:1] == ["__complete"]:
+        from .candidates import print_candidates
+
+        return print_candidates(arguments[1:])
     from ..core.errors import GinkgoError
     from .output import abandon_stdout, prepare, print_error
 
@@ -74,8 +77,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def act(options: argparse.Namespace) -> int:
     """Do what was asked for; returns the exit status."""
-    module = import_module(f".{ACTIONS[options.action][0]}", __package__)
-    status: int = getattr(module, options.action)(options)
+    if options.no_color:
+        from .output import without_colours
+
+        without_colours()
+    place, follows, _ = ACTIONS[options.action]
+    if follows == "[PATH]" and options.arguments:
+        place = OF_SERVICES
+    module, function = place.split(".")
+    status: int = getattr(import_module(f".{module}", __package__), function)(options)
     return status
 
 
@@ -85,31 +95,102 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     Raises:
         UsageError: they make no sense.
     """
+    from .arguments import parser
+
+    about = {name: (follows, text) for name, (_, follows, text) in ACTIONS.items()}
+    options = parser(about).parse_intermixed_args(arguments)
+    words: list[str] = options.words
+    at = _place_of_action(words, targeted=options.pid is None)
+    options.action = words.pop(at)
+    targeted = options.action not in WITHOUT_TARGET and (options.pid is None or at > 0)
+    options.target = words.pop(0) if targeted and words else None
+    options.arguments = words
+    _check(options)
+    _read_lasting(options)
+    return options
+
+
+def _place_of_action(words: list[str], *, targeted: bool) -> int:
+    """Where the action is: it comes first, or behind the target."""
     from ..core.errors import UsageError
 
-    options = parser().parse_intermixed_args(arguments)
-    words: list[str] = options.words
-    actions = [word for word in words if word in ACTIONS]
-    if not actions:
-        raise UsageError(_no_action(words), hint=f"one of {', '.join(ACTIONS)}; see `ginkgoctl -h`")
-    if len(words) > 2 and len(actions) > 1:
+    # A target has a dot or a slash in it: it is no action's name, unless somebody wants it so.
+    if targeted and len(words) == 2 and words[1] in ACTIONS and words[0] not in WITHOUT_TARGET:
+        return 1
+    for at, word in enumerate(words[:2]):
+        if word in ACTIONS:
+            return at
+    if any(word in ACTIONS for word in words):
+        at = next(at for at, word in enumerate(words) if word in ACTIONS)
         raise UsageError(
-            f"{' and '.join(actions)} are more than one action",
+            f"{' '.join(words[:at])!r} is more than one target", hint="see `ginkgoctl -h`"
+        )
+    raise UsageError(_no_action(words), hint=f"one of {', '.join(ACTIONS)}; see `ginkgoctl -h`")
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Insist on a target, and on what has to follow the action.
+
+    Raises:
+        UsageError: something is missing, or too much.
+    """
+    from ..core.errors import UsageError
+
+    action, target, given = options.action, options.target, options.arguments
+    follows = ACTIONS[action][1]
+    names = follows.split()
+    second = next((one for one in (target, *given) if one in ACTIONS and "/" not in one), None)
+    if second is not None and given and follows in ("", "[PATH]"):
+        raise UsageError(
+            f"{action} and {second} are more than one action",
             hint="give one, and the others in commands of their own",
         )
-    # A target has a dot or a slash in it: it is no action's name, unless somebody wants it so.
-    options.action = words.pop() if words[-1] in ACTIONS else words.pop(0)
-    if options.action not in ACTIONS or len(words) > 1:
-        raise UsageError(f"{' '.join(words)!r} is more than one target", hint="see `ginkgoctl -h`")
-    options.target = words[0] if words else None
-    if options.target is None and options.pid is None:
+    if target is None and options.pid is None and action not in WITHOUT_TARGET:
         raise UsageError(
-            f"{options.action} needs a target, or -p with a pid or a pidfile",
-            hint=f"for example: ginkgoctl service.conf.py {options.action}",
+            f"{action} needs a target, or -p with a pid or a pidfile",
+            hint=f"for example: ginkgoctl service.conf.py {action} {follows}".rstrip(),
         )
-    if options.target is not None and options.pid is not None:
+    if target is not None and options.pid is not None:
         raise UsageError("a target and -p are two ways to name one thing", hint="give one of them")
-    return options
+    if len(given) > len(names):
+        if not names and target is not None:
+            both = f"{target} {' '.join(given)}"
+            raise UsageError(f"{both!r} is more than one target", hint="see `ginkgoctl -h`")
+        raise UsageError(
+            f"{action} takes {follows or 'no target'}, and not {' '.join(given)!r}",
+            hint="see `ginkgoctl -h`",
+        )
+    missing = [name for name in names[len(given) :] if not name.startswith("[")]
+    if missing:
+        raise UsageError(
+            f"{action} needs {' and '.join(missing)}",
+            hint=f"for example: ginkgoctl {EXAMPLES[action]}",
+        )
+
+
+EXAMPLES = {
+    "set": "service.conf.py set rate 10 --for 10m",
+    "log-level": "service.conf.py log-level app.db DEBUG --for 10m",
+    "completion": "completion bash",
+}
+
+
+def _read_lasting(options: argparse.Namespace) -> None:
+    """Read --for: a state to `wait` for, a time for all else."""
+    from ..core.errors import UsageError
+
+    given: str | None = options.lasting
+    options.wanted, options.lasting = "ready", None
+    if options.action == "wait":
+        if given not in (None, "ready", "stopped"):
+            raise UsageError(
+                f"argument --for: there is no waiting for {given!r}", hint="ready or stopped"
+            )
+        options.wanted = given or "ready"
+    elif given is not None:
+        from .arguments import time_span
+
+        options.lasting = time_span(given)
 
 
 def _no_action(words: list[str]) -> str:
@@ -120,93 +201,6 @@ def _no_action(words: list[str]) -> str:
     if len(words) == 1 and ("." in last or "/" in last):  # so has every target, and no action
         return f"an action is missing: what about {last}?"
     return f"{last!r} is no action"
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    import argparse
-
-    from .. import __version__
-    from ..core.errors import UsageError
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> None:  # type: ignore[override]
-            raise UsageError(message, hint="see `ginkgoctl -h`")
-
-    names = ",".join(ACTIONS)
-    lines = "".join(f"  {name:<10}{text}\n" for name, (_, text) in ACTIONS.items())
-    made = Parser(
-        prog="ginkgoctl",
-        usage=f"ginkgoctl [-h] [-v] [-p PID] [options]\n                 [target] {{{names}}}",
-        description=DESCRIPTION,
-        epilog=f"actions:\n{lines}\n{EPILOG}",
-        allow_abbrev=False,
-        # With a width of its own: to find the terminal's, it would import shutil at every call.
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=79),
-    )
-    made.add_argument("-v", "--version", action="version", version=f"ginkgoctl {__version__}")
-    made.add_argument("-p", "--pid", help="pid or pidfile to use instead of target")
-    made.add_argument(
-        "--timeout", type=seconds, metavar="SECONDS", help="how long to wait, for the action's end"
-    )
-    made.add_argument("--json", action="store_true", help="print JSON, errors too")
-    made.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
-    made.add_argument(
-        "--force", action="store_true", help="stop, restart: send signals instead of asking"
-    )
-    made.add_argument(
-        "--kill-on-timeout", action="store_true", help="start: end what is not ready in time"
-    )
-    made.add_argument(
-        "--for",
-        dest="wanted",
-        choices=("ready", "stopped"),
-        default="ready",
-        metavar="STATE",
-        help="wait: for ready or stopped [ready]",
-    )
-    made.add_argument(
-        "-n", "--lines", type=count, default=20, help="logtail: how many lines first [20]"
-    )
-    made.add_argument(
-        "--raw", action="store_true", help="log, logtail: control characters as they are"
-    )
-    made.add_argument(
-        "words",
-        nargs="*",
-        metavar="target",
-        help="service class path to use (modulename.ServiceClass) or configuration file path to "
-        "use (/path/to/config.py)",
-    )
-    return made
-
-
-def seconds(text: str) -> float:
-    """Return a number of seconds from the command line."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e9:  # false for nan too
-        raise _refused(text, "a number of seconds")
-    return value
-
-
-def count(text: str) -> int:
-    """Return a number of lines from the command line."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise _refused(text, "a number of lines")
-    return value
-
-
-def _refused(text: str, what: str) -> argparse.ArgumentTypeError:
-    import argparse
-
-    return argparse.ArgumentTypeError(f"{text!r} is not {what}")
 
 
 def locate(options: argparse.Namespace) -> tuple[Found, str]:

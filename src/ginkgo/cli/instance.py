@@ -6,25 +6,69 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..control import manager
-from ..core.errors import ApplicationFailed, ConfigError, TemporaryFailure
-from ..logs.escape import escape, escape_lines
+from ..core.errors import ApplicationFailed, ConfigError, GinkgoError, TemporaryFailure
+from ..logs.escape import escape_lines
 from .ctl import locate
-from .output import Output, duration, paint
+from .output import Output, columns, cut, paint
+from .texts import headline, memory, percent, text, uptime
 
 if TYPE_CHECKING:
     import argparse
 
+    from ..control.client import Client
+
 COLOURS = {0: "green", 3: "red", 4: "red", 150: "yellow", 151: "red"}
+
+LAST_LINES = 5
+"""Of the log, below the status."""
+
+TROUBLES = 10
+"""So many are named in the status; the tree has them all."""
 
 
 def status(options: argparse.Namespace) -> int:
     """Show how an instance is; the exit status is LSB's."""
     out = Output(as_json=options.json, quiet=options.quiet)
     found, name = locate(options)
-    picture = manager.status(found, name, 5.0 if options.timeout is None else options.timeout)
+    timeout = 5.0 if options.timeout is None else options.timeout
+    more = More()
+    also = None if options.json or options.quiet else more.ask
+    picture = manager.status(found, name, timeout, also)
     code = manager.exit_status(picture)
-    out.result(picture, *describe(picture, code))
+    out.result(picture, *describe(picture, code), *more.describe())
     return code
+
+
+class More:
+    """What people see below an instance's status: its tree, and the end of its log."""
+
+    def __init__(self) -> None:
+        self._tree: dict[str, Any] | None = None
+        self._lines: list[str] = []
+
+    def ask(self, client: Client) -> None:
+        """Ask for it; an older instance may lack some of it, and the status stands without."""
+        try:
+            self._tree = client.get("/api/v1/tree")
+            answer = client.get(f"/api/v1/log?lines={LAST_LINES}")
+        except GinkgoError:
+            return
+        told = [one for one in answer.get("lines") or () if isinstance(one, dict)]
+        self._lines = [str(one.get("text")) for one in told]
+
+    def describe(self) -> Iterator[str]:
+        """Yield it in lines."""
+        if self._tree is not None:
+            from .trees import drawn
+
+            yield ""
+            yield from drawn(self._tree, why=False)
+        if self._lines:
+            width = columns()
+            yield ""
+            for line in self._lines:
+                for part in escape_lines(line).split("\n"):
+                    yield paint(cut(part, width), "dim")
 
 
 def describe(picture: dict[str, Any], code: int) -> Iterator[str]:
@@ -36,7 +80,12 @@ def describe(picture: dict[str, Any], code: int) -> Iterator[str]:
         "pid": picture.get("pid"),
         "uptime": uptime(picture.get("uptime")),
         "target": picture.get("target"),
+        "backend": picture.get("backend"),
         "services": picture.get("services"),
+        "restarts": picture.get("restarts") or None,
+        "cpu": percent(picture.get("cpu")),
+        "memory": memory(picture.get("memory")),
+        "control": picture.get("control"),
         "log": picture.get("logfile"),
         "reload": last_reload(picture.get("last_reload")),
         "blocked": blocked(picture.get("blocked")),
@@ -48,25 +97,10 @@ def describe(picture: dict[str, Any], code: int) -> Iterator[str]:
         troubles = picture.get(key)
         if isinstance(troubles, list) and troubles:
             yield f"  {label}:"
-            for one in troubles:
+            for one in troubles[:TROUBLES]:
                 yield f"    {trouble(one)}"
-
-
-def headline(picture: dict[str, Any]) -> str:
-    """Return the state in words."""
-    state = text(picture.get("state"))
-    if not picture.get("running"):
-        return "not running" if state == "stopped" else state
-    if state != "unknown":
-        if state == "degraded":
-            return "degraded: it runs, and a service of it is down"
-        return (
-            "ready, but a service failed" if state == "ready" and picture.get("failed") else state
-        )
-    letter = picture.get("process_state")
-    if letter in ("T", "t"):
-        return f"running, not answering (stopped: {letter})"
-    return "running, not answering"
+            if len(troubles) > TROUBLES:
+                yield f"    and {len(troubles) - TROUBLES} more: see `ginkgoctl tree`"
 
 
 def trouble(one: Any) -> str:
@@ -74,11 +108,6 @@ def trouble(one: Any) -> str:
     if not isinstance(one, dict):
         return text(one)
     return "  ".join(text(one[key]) for key in ("path", "state", "why") if one.get(key))
-
-
-def uptime(value: Any) -> str:
-    """Return a number of seconds in words, and nothing for anything else."""
-    return duration(value) if isinstance(value, int | float) else ""
 
 
 def last_reload(report: Any) -> str:
@@ -114,11 +143,6 @@ def reasons(report: dict[str, Any]) -> list[str]:
 def joined(why: list[str]) -> str:
     """Return one reason as it is, and several below each other."""
     return why[0] if len(why) == 1 else "".join(f"\n  {one}" for one in why)
-
-
-def text(value: Any) -> str:
-    """Return what an instance said, fit for a terminal."""
-    return escape(str(value))
 
 
 # -- reload

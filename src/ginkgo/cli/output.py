@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..logs.escape import escape, escape_lines
@@ -17,7 +17,21 @@ from ..logs.escape import escape, escape_lines
 if TYPE_CHECKING:
     from ..core.errors import GinkgoError
 
-COLOURS = {"red": "31", "green": "32", "yellow": "33", "dim": "2"}
+COLOURS = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
+
+SIGNS = {
+    "ready": ("\u25cf", "*", "green"),
+    "starting": ("\u25d0", "~", "yellow"),
+    "stopping": ("\u25d1", "~", "yellow"),
+    "degraded": ("\u25b2", "!", "yellow"),
+    "failed": ("\u2717", "x", "red"),
+    "crashed": ("\u2717", "x", "red"),
+    "init": ("\u25cb", "-", "dim"),
+    "stopped": ("\u25cb", "-", "dim"),
+}
+"""For each state its symbol, that of a terminal without Unicode, and its colour."""
+
+_colours_off = False
 
 
 class Output:
@@ -41,6 +55,11 @@ class Output:
         else:
             for line in lines:
                 print(line)
+
+    def stream(self, content: Mapping[str, Any], line: str) -> None:
+        """Print one of many, at once: an object in a line of its own (JSON Lines), or text."""
+        if not self.quiet:
+            print(json.dumps(content) if self.as_json else line, flush=True)
 
     def say(self, text: str) -> None:
         """Print a remark on the way."""
@@ -85,15 +104,83 @@ def abandon_stdout() -> None:
     os.close(nowhere)
 
 
+def without_colours() -> None:
+    """From now on print without colours: ``--no-color``."""
+    global _colours_off
+    _colours_off = True
+
+
 def coloured(stream: TextIO) -> bool:
     """Whether colours are wanted on a stream (no-color.org: NO_COLOR with any text says no)."""
-    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return wanted and stream.isatty()
+    if _colours_off or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return stream.isatty()
 
 
 def paint(text: str, colour: str) -> str:
     """Return `text` in a colour, where standard output takes colours."""
     return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m" if coloured(sys.stdout) else text
+
+
+def has_unicode() -> bool:
+    """Whether standard output takes more than ASCII."""
+    return (sys.stdout.encoding or "").lower().startswith("utf")
+
+
+def sign(state: str) -> str:
+    """Return the symbol of a state, in its colour."""
+    symbol, plain, colour = SIGNS.get(state, ("?", "?", "red"))
+    return paint(symbol if has_unicode() else plain, colour)
+
+
+def columns() -> int | None:
+    """Return how wide a line may be: the terminal's width, or COLUMNS; None in a pipe."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
+def cut(text: str, room: int | None) -> str:
+    """Return as much of `text` as there is room for; without colours in it."""
+    if room is None or len(text) <= room:
+        return text
+    end = "\u2026" if has_unicode() else "..."
+    return text[: max(0, room - len(end))] + end
+
+
+def size(count: float) -> str:
+    """Return a number of bytes with its unit.
+
+    >>> size(900), size(5_000_000), size(81_000_000)
+    ('900 B', '4.8 MiB', '77 MiB')
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            break
+        count /= 1024
+    return f"{count:.0f} {unit}" if unit == "B" or count >= 10 else f"{count:.1f} {unit}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "") -> list[str]:
+    """Return rows as lines below each other.
+
+    Args:
+        head: the columns' titles.
+        rows: the cells, as text.
+        right: the titles of the columns that are numbers, with spaces between.
+    """
+    sizes = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    numbers = [title in right.split() for title in head]
+    lines = []
+    for row in (head, *rows):
+        cells = zip(row, sizes, numbers, strict=True)
+        padded = (cell.rjust(size) if number else cell.ljust(size) for cell, size, number in cells)
+        lines.append("  ".join(padded).rstrip())
+    return lines
 
 
 def duration(seconds: float) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..control import manager
 from .ctl import locate
-from .instance import blocked, text
+from .instance import blocked
 from .output import Output
+from .texts import text
 
 if TYPE_CHECKING:
     import argparse

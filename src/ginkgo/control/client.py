@@ -158,7 +158,7 @@ class Client:
             ConnectionError, EOFError: the connection was cut instead of an answer.
         """
         seconds = self.timeout if timeout is None else timeout
-        exchange = _Exchange(time.monotonic(), seconds, self.pid)
+        exchange = Exchange(time.monotonic(), seconds, self.pid)
         try:
             if self._sock is None:
                 self._sock = exchange.connect(self.folder)
@@ -195,13 +195,35 @@ class Client:
         raise failure(reply)
 
 
-def request(method: str, path: str, body: dict[str, Any] | None) -> bytes:
+def request(
+    method: str, path: str, body: dict[str, Any] | None, headers: tuple[str, ...] = ()
+) -> bytes:
     """Return a request as it is sent."""
     content = b"" if body is None else json.dumps(body).encode("ascii")
-    lines = [f"{method} {path} HTTP/1.1", "Host: ginkgo"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: ginkgo", *headers]
     if method == "POST":
         lines += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
     return "\r\n".join([*lines, "", ""]).encode("ascii") + content
+
+
+UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+"""What stands for itself in an address (RFC 3986, 2.3)."""
+
+
+def query(path: str, /, **values: object) -> str:
+    """Return a path with a query of those values that are not None.
+
+    >>> query("/api/v1/events", path="App/Db", limit=10, kind=None)
+    '/api/v1/events?path=App%2FDb&limit=10'
+    """
+    pairs = "&".join(f"{name}={quoted(str(v))}" for name, v in values.items() if v is not None)
+    return f"{path}?{pairs}" if pairs else path
+
+
+def quoted(text: str) -> str:
+    """Return `text` as it may stand in an address, percent-encoded (RFC 3986, 2.1)."""
+    data = text.encode("utf-8", "surrogateescape")
+    return "".join(chr(one) if one in UNRESERVED else f"%{one:02X}" for one in data)
 
 
 def failure(reply: Reply) -> GinkgoError:
@@ -224,8 +246,14 @@ def failure(reply: Reply) -> GinkgoError:
     return Refused(message, reply.content, hint=hint)
 
 
-class _Exchange:
-    """One request and its answer, before a deadline."""
+class Exchange:
+    """One request and its answer, before a deadline.
+
+    Args:
+        began: when, by `time.monotonic`.
+        seconds: until the deadline.
+        pid: whom errors are about.
+    """
 
     def __init__(self, began: float, seconds: float, pid: int | None) -> None:
         self.began = began
@@ -233,6 +261,7 @@ class _Exchange:
         self.pid = pid
 
     def connect(self, folder: str) -> socket.socket:
+        """Return a connection to the control socket in a runtime folder."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             # A short path however deep the folder is; and no link in the folder's place.
@@ -252,6 +281,7 @@ class _Exchange:
         return sock
 
     def send(self, sock: socket.socket, data: bytes) -> None:
+        """Send the request."""
         try:
             sock.settimeout(self._left())
             sock.sendall(data)
@@ -259,13 +289,23 @@ class _Exchange:
             raise self._silent() from None
 
     def receive(self, sock: socket.socket) -> Reply:
+        """Return the answer."""
+        head, rest = self.head(sock)
+        status, length, protocol = parse_head(head)
+        return Reply(status, self.body(sock, length, rest), protocol)
+
+    def head(self, sock: socket.socket) -> tuple[bytes, bytes]:
+        """Return an answer's head, and what of its body has come with it."""
         data = b""
         while b"\r\n\r\n" not in data:
             if len(data) > 64 << 10:
-                raise _not_ours()
+                raise not_ours()
             data += self._more(sock)
         head, _, rest = data.partition(b"\r\n\r\n")
-        status, length, protocol = parse_head(head)
+        return head, rest
+
+    def body(self, sock: socket.socket, length: int, rest: bytes) -> dict[str, Any]:
+        """Return an answer's body, of which `rest` has come."""
         parts = [rest]
         missing = length - len(rest)
         while missing > 0:
@@ -276,8 +316,8 @@ class _Exchange:
         except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict):
-            raise _not_ours()
-        return Reply(status, content, protocol)
+            raise not_ours()
+        return content
 
     def _more(self, sock: socket.socket) -> bytes:
         try:
@@ -328,13 +368,14 @@ def parse_head(head: bytes) -> tuple[int, int, int | None]:
     status, length = rest[:3], headers.get("content-length", "")
     protocol = headers.get("ginkgo-protocol", "")
     if version != "HTTP/1.1" or not (status.isdecimal() and length.isdecimal()):
-        raise _not_ours()
+        raise not_ours()
     if int(length[:12]) > LIMIT:
-        raise _not_ours()
+        raise not_ours()
     return int(status), int(length), int(protocol) if protocol.isdecimal() else None
 
 
-def _not_ours() -> Skewed:
+def not_ours() -> Skewed:
+    """Return the error for what answers in another language."""
     return Skewed(
         "what answers on the control socket does not speak Ginkgo's protocol",
         hint="the process behind it: `ss -xlp | grep control.sock`",

@@ -49,13 +49,19 @@ RELOAD_TIMEOUT = 60.0
 # -- status
 
 
-def status(found: Found, name: str, timeout: float) -> dict[str, Any]:
+def status(
+    found: Found,
+    name: str,
+    timeout: float,
+    also: Callable[[Client], None] | None = None,
+) -> dict[str, Any]:
     """Return how an instance is; whatever state it is in, this raises nothing.
 
     Args:
         found: from `ginkgo.process.instances.find`.
         name: what to call it where it does not say.
         timeout: seconds for its answer.
+        also: called once it has answered, to ask for more by the same connection.
     """
     known: dict[str, Any] = {"schema": "ginkgo.status/1", "name": name, "running": found.running}
     if found.state == "stopped":
@@ -66,7 +72,10 @@ def status(found: Found, name: str, timeout: float) -> dict[str, Any]:
     known |= _from_record(found)
     try:
         with client_of(found, timeout) as client:
-            return {**known, **client.get("/api/v1/status")}
+            known |= client.get("/api/v1/status")
+            if also is not None:
+                also(client)
+            return known
     except Unreachable as problem:
         if found.record is None or age(found) < YOUNG:
             return {**known, "state": "starting", "why": f"{problem} yet"}
@@ -280,6 +289,15 @@ def hold(found: Found) -> pids.ProcessHandle:
     if process is None:
         raise NotRunning(f"pid {found.pid} has just ended")
     return process
+
+
+def has_ended(found: Found) -> bool:
+    """Whether the process of an instance is gone."""
+    process = None if found.pid is None else pids.hold(found.pid, found.start_ticks)
+    if process is None:
+        return True
+    with process:
+        return process.wait_gone(1.0)  # it may have closed its socket a moment before its end
 
 
 def need_running(found: Found, name: str) -> None:

@@ -1,0 +1,64 @@
+"""``ginkgoctl events``: what has happened in an instance, and with -f what happens next."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ..control import manager
+from ..control.client import query
+from .ctl import locate
+from .output import SIGNS, Output, columns, cut, paint
+from .texts import text
+
+if TYPE_CHECKING:
+    import argparse
+
+PATH = "/api/v1/events"
+
+
+def events(options: argparse.Namespace) -> int:
+    """Print the last events, and with -f each one as it comes."""
+    out = Output(as_json=options.json, quiet=options.quiet)
+    found, name = locate(options)
+    manager.need_running(found, name)
+    wanted = {"path": options.service, "kind": options.kind}
+    with manager.client_of(found, 10.0 if options.timeout is None else options.timeout) as client:
+        told = client.get(query(PATH, limit=options.lines, **wanted))
+        last = told.get("last")
+        for event in told.get("events") or ():
+            show(event, out)
+        if not options.follow:
+            return 0
+        from ..control.stream import Stream
+
+        with Stream(client, query(PATH, stream=1, after=last, **wanted)) as stream:
+            for message in stream.messages(sys.stdout):
+                show(message.data, out)
+    if manager.has_ended(found):
+        out.say(f"{name} has ended")
+    return 0
+
+
+def show(event: dict[str, Any], out: Output) -> None:
+    """Print one event."""
+    out.stream({"schema": "ginkgo.event/1", **event}, line(event))
+
+
+def line(event: dict[str, Any]) -> str:
+    """Return an event as a line for people."""
+    begin = f"{at(event.get('time'))}  {text(event.get('path'))}  "
+    width = columns()
+    what = text(event.get("text") or event.get("kind"))
+    told = cut(what, None if width is None else max(0, width - len(begin)))
+    colour = SIGNS.get(str(event.get("state")), ("", "", "dim"))[2]
+    return begin + paint(told, colour)
+
+
+def at(moment: Any) -> str:
+    """Return a time (RFC 3339) as the log writes it: local, to the second."""
+    try:
+        return f"{datetime.fromisoformat(str(moment)).astimezone():%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError):
+        return text(moment)

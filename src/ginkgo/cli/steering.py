@@ -1,0 +1,104 @@
+"""Acting on a part of an instance: one service, one setting, one logger."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..control import manager
+from ..control.client import NotAnswering
+from ..core.errors import TemporaryFailure
+from .ctl import locate
+from .output import Output, duration, table
+from .texts import text
+
+if TYPE_CHECKING:
+    import argparse
+
+PATIENCE = 60.0
+"""Seconds for a stop or a start of a service, unless told otherwise."""
+
+DONE = {"stop": "stopped", "restart": "restarted", "reload": "reloaded"}
+
+
+def on_service(options: argparse.Namespace) -> int:
+    """Stop, restart or reload one service of an instance."""
+    out = Output(as_json=options.json, quiet=options.quiet)
+    action, path = options.action, options.arguments[0]
+    began = time.monotonic()
+    told = _post(options, f"/api/v1/{action}", {"path": path}, f"the {action} of {path}")
+    took = duration(time.monotonic() - began)
+    state = f", and is {text(told['state'])}" if told.get("state") not in (None, "ready") else ""
+    out.result(told, f"{DONE[action]} {text(path)} in {took}{'' if action == 'stop' else state}")
+    return 0
+
+
+def set_setting(options: argparse.Namespace) -> int:
+    """Set a setting, for a time or until the instance ends."""
+    out = Output(as_json=options.json, quiet=options.quiet)
+    name, value = options.arguments
+    body = {"name": name, "value": value, "for": options.lasting}
+    told = _post(options, "/api/v1/set", body, f"the setting of {name}")
+    out.result(told, changed(told, name, value, options.lasting))
+    return 0
+
+
+def set_level(options: argparse.Namespace) -> int:
+    """Set the level of a logger, for a time or until the instance ends."""
+    out = Output(as_json=options.json, quiet=options.quiet)
+    logger, level = options.arguments
+    body = {"logger": logger, "level": level.upper(), "for": options.lasting}
+    told = _post(options, "/api/v1/log-level", body, f"the level of {logger}")
+    out.result(told, changed(told, f"the level of {logger}", level.upper(), options.lasting))
+    return 0
+
+
+def changed(told: dict[str, Any], name: str, value: str, lasting: float | None) -> str:
+    """Return what was changed, and for how long, in a line."""
+    old, new = told.get("old"), told.get("new", told.get("value", value))
+    before = "" if old is None else f"{shown(old)} -> "
+    until = "until it ends" if lasting is None else f"for {duration(lasting)}"
+    return f"{text(name)}: {before}{shown(new)}, {until}"
+
+
+def settings(options: argparse.Namespace) -> int:
+    """Show the settings that are in effect, and where each comes from."""
+    out = Output(as_json=options.json, quiet=options.quiet)
+    found, name = locate(options)
+    manager.need_running(found, name)
+    with manager.client_of(found, 10.0 if options.timeout is None else options.timeout) as client:
+        told = client.get("/api/v1/settings")
+    known = [one for one in told.get("settings") or () if isinstance(one, dict)]
+    rows = [[text(one.get("name")), shown(one.get("value")), origin(one)] for one in known]
+    out.result(told, *table(("NAME", "VALUE", "FROM"), rows))
+    return 0
+
+
+def origin(setting: dict[str, Any]) -> str:
+    """Return where a setting's value comes from, and until when."""
+    until = setting.get("until")
+    return text(setting.get("origin") or "default") + (f" until {text(until)}" if until else "")
+
+
+def shown(value: Any) -> str:
+    """Return a setting's value, fit for a terminal."""
+    return text(value if isinstance(value, str) else json.dumps(value))
+
+
+def _post(
+    options: argparse.Namespace, path: str, body: dict[str, Any], what: str
+) -> dict[str, Any]:
+    """Have something done; `what` it is, for an error that it took too long."""
+    found, name = locate(options)
+    manager.need_running(found, name)
+    timeout = PATIENCE if options.timeout is None else options.timeout
+    with manager.client_of(found, timeout) as client:
+        client.get("/api/v1/", timeout=min(timeout, 2.0))  # is anybody there at all?
+        try:
+            return client.post(path, body)
+        except NotAnswering:
+            raise TemporaryFailure(
+                f"{what} in {name} is asked for, and not done after {timeout:g} s",
+                hint="its loop may be blocked: see `ginkgoctl dump`; --timeout gives it longer",
+            ) from None

@@ -1,0 +1,45 @@
+"""What an instance says, in words that are fit for a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..logs.escape import escape
+from .output import duration, size
+
+
+def text(value: Any) -> str:
+    """Return what an instance said, fit for a terminal."""
+    return escape(str(value))
+
+
+def uptime(value: Any) -> str:
+    """Return a number of seconds in words, and nothing for anything else."""
+    return duration(value) if isinstance(value, int | float) else ""
+
+
+def memory(value: Any) -> str:
+    """Return a number of bytes in words, and nothing for anything else."""
+    return size(value) if isinstance(value, int | float) else ""
+
+
+def percent(value: Any) -> str:
+    """Return a number with its sign, and nothing for anything else."""
+    return f"{value:.1f} %" if isinstance(value, int | float) else ""
+
+
+def headline(picture: dict[str, Any]) -> str:
+    """Return the state of an instance in words."""
+    state = text(picture.get("state"))
+    if not picture.get("running"):
+        return "not running" if state == "stopped" else state
+    if state != "unknown":
+        if state == "degraded":
+            return "degraded: it runs, and a service of it is down"
+        return (
+            "ready, but a service failed" if state == "ready" and picture.get("failed") else state
+        )
+    letter = picture.get("process_state")
+    if letter in ("T", "t"):
+        return f"running, not answering (stopped: {letter})"
+    return "running, not answering"
