@@ -32,6 +32,7 @@ class FakeInstance:
     def __init__(self, name: str = "app") -> None:
         self.name = name
         self.state = "ready"
+        self.loop = "runs"  # or "late", or known to be "blocked"
         self.troubles: list[dict[str, Any]] = []
         self.report: dict[str, Any] | None = dict(DONE)
         self.reloads: list[Callable[[dict[str, Any]], None]] = []
@@ -59,6 +60,17 @@ class FakeInstance:
 
     def dump(self) -> dict[str, Any]:
         return {"name": self.name, "pid": os.getpid(), "backend": "gevent", "stacks": []}
+
+    def metrics(self, *, complete: bool) -> list[Any]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        told = GaugeMetricFamily("ginkgo_metrics_complete", "Of the fake.", value=float(complete))
+        return [told]
+
+    def ask_loop(self, function: Callable[[], object]) -> bool:
+        if self.loop == "runs":
+            function()
+        return self.loop != "blocked"
 
     def tree(self) -> dict[str, Any]:
         child = {"name": "Db", "path": "App/Db", "state": self.state, "why": None, "children": []}

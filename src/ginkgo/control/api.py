@@ -17,7 +17,7 @@ from functools import partial
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote
 
-from . import routes_actions, routes_instance, routes_page
+from . import routes_actions, routes_instance, routes_metrics, routes_page
 from .call import Call, Route
 from .door import check_origin
 from .guard import unauthorized
@@ -38,6 +38,7 @@ __all__ = ["ROUTES", "Answer", "Api", "Call", "Instance", "Loop", "Request", "Ro
 ROUTES: tuple[Route, ...] = (
     *routes_instance.ROUTES,
     *routes_actions.ROUTES,
+    *routes_metrics.ROUTES,
     *routes_page.ROUTES,
 )
 

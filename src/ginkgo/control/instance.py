@@ -119,6 +119,16 @@ class Instance(Protocol):
 
     def dump(self) -> Dump: ...
 
+    def metrics(self, *, complete: bool) -> list[Any]:
+        """The metrics of now, as families of prometheus-client; called as the three above.
+
+        Args:
+            complete: whether the application's own are told with them.
+        """
+
+    def ask_loop(self, function: Callable[[], object]) -> bool:
+        """Have `function` called in the application's loop; False where that is blocked."""
+
     def reload(self, done: Callable[[Report], None]) -> None:
         """Ask for a reload; `done` is called with its report, from whatever thread."""
 

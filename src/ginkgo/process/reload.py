@@ -39,11 +39,15 @@ class Reloader:
 
     Attributes:
         last: the report of the last reload.
+        counts: how many reloads there were, by what came of them.
+        succeeded_at: when one was last done, in seconds since the epoch; None if none was.
         told: called with None when a reload begins, and with its report when it is over.
     """
 
     def __init__(self, root: Service, configure: Callable[[], dict[str, Any]]) -> None:
         self.last: dict[str, Any] | None = None
+        self.counts = dict.fromkeys(("done", "refused", "failed", "busy"), 0)
+        self.succeeded_at: float | None = None
         self.told: Callable[[dict[str, Any] | None], object] = lambda report: None
         self._root = root
         self._configure = configure
@@ -74,6 +78,7 @@ class Reloader:
                 self._waiting = None
                 self.told(None)
                 report = await self._reload(operation)
+                self._count(report["outcome"])
                 self.told(report)
                 for done in asked:
                     done(report)
@@ -82,6 +87,11 @@ class Reloader:
                 asked = self._waiting
         finally:
             self._running = False
+
+    def _count(self, outcome: str) -> None:
+        self.counts[outcome] += 1
+        if outcome == "done":
+            self.succeeded_at = time.time()
 
     async def _reload(self, operation: Operation) -> dict[str, Any]:
         if not await lifecycle.settled_state(operation.backend, self._root):
