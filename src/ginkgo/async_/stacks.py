@@ -15,11 +15,19 @@ import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from types import FrameType
+from functools import partial
+from types import (
+    BuiltinFunctionType,
+    CoroutineType,
+    FrameType,
+    FunctionType,
+    MethodType,
+    MethodWrapperType,
+)
 from typing import Any, NamedTuple
 
+from ..core.seen import path_of, walk
 from ..core.service import Service
-from ..core.tasks import task_name
 from . import native
 
 
@@ -90,6 +98,12 @@ def running_in(root: Service, thread: int, loop: Any = None) -> tuple[Owner, lis
     return owner, frames
 
 
+def task_titles(service: Service) -> list[str]:
+    """What the tasks of a service are for: the names of their functions."""
+    tasks = object.__getattribute__(service, "__dict__").get("_tasks")
+    return [_doing(task).removeprefix("task ") for task in _copied(lambda: tasks or ())]
+
+
 def frames_of(frame: FrameType | None) -> list[FrameType]:
     """A stack from its innermost frame, the outermost first."""
     found = []
@@ -147,12 +161,12 @@ def _of_bound_hook(found: dict[str, Any]) -> Owner | None:
     hook = found.get("hook") or getattr(found.get("self"), "hook", None)
     service = getattr(hook, "__self__", None)
     name = getattr(hook, "__name__", None)
-    return Owner(service.path, name) if isinstance(service, Service) else None
+    return Owner(path_of(service), name) if isinstance(service, Service) else None
 
 
 def _of_operation(found: dict[str, Any]) -> Owner | None:
     operation = getattr(found.get("self"), "operation", None)
-    return None if operation is None else Owner(operation.service.path, operation.kind)
+    return None if operation is None else Owner(path_of(operation.service), operation.kind)
 
 
 def _of_handler(found: dict[str, Any]) -> Owner | None:
@@ -197,14 +211,26 @@ _KNOWN: dict[str, _Known] = {
 
 
 def _path(service: Any) -> str | None:
-    return service.path if isinstance(service, Service) else None
+    return path_of(service) if isinstance(service, Service) else None
 
 
 def _name(function: Any) -> str:
-    """A function's name; of what has none its class, as its repr may show what it holds."""
-    name = task_name(function) if function is not None else "?"
-    plain = name.replace(".", "").replace("<", "").replace(">", "").replace("_", "").isalnum()
-    return name if plain else type(function).__name__
+    """A function's name; of what is none its class, as only the user's code could tell more."""
+    while isinstance(function, partial):
+        function = function.func
+    if function is None:
+        return "?"
+    return function.__qualname__ if isinstance(function, _FUNCTIONS) else type(function).__name__
+
+
+_FUNCTIONS = (
+    FunctionType,
+    MethodType,
+    BuiltinFunctionType,
+    MethodWrapperType,
+    CoroutineType,
+    type,
+)
 
 
 def _serves(handler: Any) -> str:
@@ -236,18 +262,19 @@ class _Look:
         self._running: dict[int, list[FrameType]] = {
             thread: frames_of(frame) for thread, frame in sys._current_frames().items()
         }
-        for service in _copied(root.walk):
-            self._services[service.path] = None
-            self._learn(service)
+        for service, path in _copied(lambda: walk(root)):
+            self._services[path] = None
+            self._learn(service, path)
 
-    def _learn(self, service: Service) -> None:
-        for task in _copied(lambda: service._tasks or ()):
-            self._note(task, Owner(service.path, _doing(task)))
-        for handler in _copied(lambda: getattr(service, "_handlers", ())):
+    def _learn(self, service: Service, path: str) -> None:
+        own = object.__getattribute__(service, "__dict__")
+        for task in _copied(lambda: own.get("_tasks") or ()):
+            self._note(task, Owner(path, _doing(task)))
+        for handler in _copied(lambda: own.get("_handlers") or ()):
             worker = getattr(handler, "worker", None)
             for each in (handler, getattr(handler, "task", None), getattr(worker, "thread", None)):
                 if each is not None:
-                    self._note(each, Owner(service.path, _serves(handler)))
+                    self._note(each, Owner(path, _serves(handler)))
 
     def _note(self, thing: Any, owner: Owner) -> None:
         self._known[id(thing)] = owner
@@ -367,8 +394,8 @@ class _Look:
                 inner = [frame for frame in frames if frame.f_code.co_name.startswith("do_")]
                 service = inner[0].f_locals.get("self") if inner else None
                 if isinstance(service, Service):
-                    return Owner(service.path, inner[0].f_code.co_name)
-            return Owner(operation.service.path, operation.kind) if owner is NOBODY else owner
+                    return Owner(path_of(service), inner[0].f_code.co_name)
+            return Owner(path_of(operation.service), operation.kind) if owner is NOBODY else owner
         if owner is NOBODY and frames and frames[0].f_code.co_qualname == "Call._carry_out":
             call = frames[0].f_locals.get("self")
             work = getattr(call, "work", None)
@@ -380,7 +407,7 @@ class _Look:
         """A stack that waits for a coroutine on the bridge: note who asked for that."""
         for frame in frames:
             module = frame.f_globals.get("__name__")
-            if frame.f_code.co_name == "wait_for" and module == "ginkgo.async_.bridge":
+            if frame.f_code.co_qualname == "Bridge.run" and module == "ginkgo.async_.bridge":
                 self._calls[id(frame.f_locals.get("call"))] = owner
 
 

@@ -79,7 +79,11 @@ def path_of(service: Service) -> str:
     parent = parent_of(service)
     if parent is None:
         return name_of(service)
-    own = next((name for child, name in named(parent) if child is service), name_of(service))
+    number = (field(parent, "_numbers") or {}).get(id(service))
+    if number is not None:
+        own = name_of(service) + (f"-{number}" if number > 1 else "")
+    else:
+        own = next((name for child, name in named(parent) if child is service), name_of(service))
     return f"{path_of(parent)}/{own}"
 
 
