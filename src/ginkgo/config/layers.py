@@ -1,6 +1,7 @@
 """Where values come from, and which of them wins.
 
-    settings.set(..., force=True)         the last word
+    ginkgoctl set                         for now: what an operator does with a running process
+    settings.set(..., force=True)         the application's last word
     --set NAME=VALUE                      text
     GINKGO_NAME_FILE, credentials         text in a file; for secret settings only
     GINKGO_NAME                           text
@@ -106,6 +107,7 @@ class Layers(NamedTuple):
         environ: the environment variables that may matter.
         options: what the command line gives, by normalised path.
         forced: what was set by force.
+        temporary: what was set from outside, for now.
     """
 
     sources: tuple[Source, ...] = ()
@@ -113,6 +115,7 @@ class Layers(NamedTuple):
     environ: Mapping[str, str] = MappingProxyType({})
     options: Mapping[str, Found] = MappingProxyType({})
     forced: Mapping[str, Found] = MappingProxyType({})
+    temporary: Mapping[str, Found] = MappingProxyType({})
 
     @property
     def runs(self) -> tuple[object, ...]:
@@ -121,6 +124,8 @@ class Layers(NamedTuple):
 
     def find(self, path: str, *, secret: bool) -> Found | Problem | None:
         """Return what the uppermost layer gives a declared setting; None: nothing sets it."""
+        if path in self.temporary:
+            return self.temporary[path]
         forced = _find(self.forced, path)
         if forced is not None:
             return forced

@@ -473,8 +473,11 @@ def _rebase(new: Snapshot, now: Snapshot) -> Snapshot:
         return new
     since = {p: f for p, f in layers.plain.items() if base.plain.get(p) is not f}
     merged = new.layers._replace(
-        plain={**new.layers.plain, **since}, options=layers.options, forced=layers.forced
+        plain={**new.layers.plain, **since},
+        options=layers.options,
+        forced=layers.forced,
+        temporary=layers.temporary,
     )
-    changed = {*since, *layers.options, *layers.forced}
+    changed = {*since, *layers.options, *layers.forced, *layers.temporary, *base.temporary}
     held = {path: each for path, each in new.held.items() if path not in changed}
     return new.successor(new.number, merged, changed, held)
