@@ -17,6 +17,7 @@ from typing import Any
 
 from .format import Formatter
 from .handler import LineHandler
+from .ring import Ring
 
 
 class Beside:
@@ -50,13 +51,13 @@ class Beside:
             return
         record = self._record(level, file, text, stack)
         handlers = [each for each in _handlers(self._logger) if level >= each.level]
-        ours = [each for each in handlers if isinstance(each, LineHandler)]
+        ours = [each for each in handlers if isinstance(each, LineHandler | Ring)]
         for handler in ours:
             handler.handle(record)
-        if not ours:
+        if all(isinstance(each, Ring) for each in ours):
             _to_stderr(record)
         for other in handlers:
-            if not isinstance(other, LineHandler):
+            if other not in ours:
                 self._post(other.handle, record)
 
     def _record(self, level: int, file: str, text: str, stack: str | None) -> logging.LogRecord:

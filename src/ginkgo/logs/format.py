@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
 from ginkgo.logs.escape import escape, escape_lines
+from ginkgo.logs.hiding import hide
 from ginkgo.logs.tracebacks import user_traceback
 
 FORMAT = "%(asctime)s %(levelname)9s %(module)s: %(message)s"
@@ -68,7 +69,7 @@ class Formatter(logging.Formatter):
         if record.exc_info or record.exc_text or record.stack_info:
             detail = self._detail(record)
         limit = LIMIT // 2 if detail else LIMIT  # one may not push out the other
-        record.message = escape(_shorten(_message(record), limit))
+        record.message = escape(shorten(hide(message_of(record)), limit))
         if self._timed:
             record.asctime = self.formatTime(record, self.datefmt)
         line = self.formatMessage(record)
@@ -91,7 +92,7 @@ class Formatter(logging.Formatter):
             parts.append(record.exc_text)
         if record.stack_info:
             parts.append(self.formatStack(record.stack_info))
-        text = _shorten("\n".join(part for part in parts if part), LIMIT // 2)
+        text = shorten(hide("\n".join(part for part in parts if part)), LIMIT // 2)
         return "\n" + _capped(_indented(text), LIMIT // 2) if text else ""
 
 
@@ -113,7 +114,8 @@ def _indented(text: str) -> str:
     return _INDENT + escape_lines(text).replace("\n", "\n" + _INDENT)
 
 
-def _message(record: logging.LogRecord) -> str:
+def message_of(record: logging.LogRecord) -> str:
+    """Return a record's message, or what is wrong with it; never raises."""
     try:
         return record.getMessage().rstrip("\n")  # some end it themselves, as uvicorn does
     except Exception as error:  # noqa: BLE001 - the user's __str__ and __format__ run in there
@@ -129,7 +131,7 @@ def _text(value: object, *, named: bool = False) -> str:
         return f"<{name}: its __str__ raises {type(error).__name__}>"
 
 
-def _shorten(text: str, limit: int) -> str:
+def shorten(text: str, limit: int) -> str:
     """Cut the middle out of `text`: what matters is at the ends, in a traceback at the last."""
     if len(text) <= limit:
         return text

@@ -24,7 +24,7 @@ from typing import Any, TextIO
 
 from ginkgo.async_ import native
 from ginkgo.core.errors import ConfigError, GinkgoError
-from ginkgo.logs import stdio
+from ginkgo.logs import levels, stdio
 from ginkgo.logs.build import build
 from ginkgo.logs.files import LogFile
 from ginkgo.logs.handler import Sink
@@ -87,7 +87,9 @@ class Prepared:
     def apply(self) -> None:
         """Put it in the place of the old one. Never fails."""
         old, old_sinks = _state.plan, _state.sinks
+        levels.lift()
         _install(self._plan)
+        levels.lay()
         _state.plan, _state.sinks, _state.log = self._plan, self._sinks.used, self._log
         if _state.captured:
             stdio.capture(self._log)
@@ -114,6 +116,7 @@ def prepare(
     stream: Any = None,
     owner: int | None = None,
     broken: BrokenPipe | None = None,
+    logformat: str = "text",
 ) -> Prepared:
     """Build a logging configuration from the values of the settings, and touch nothing.
 
@@ -129,6 +132,7 @@ def prepare(
         owner: the uid that the process is about to become, if it is still root: its files are its
             own.
         broken: told when the reader of `stream` is gone.
+        logformat: "text" or "json". Ignored where there is a `logconfig`.
 
     Raises:
         ConfigError: a value is wrong; it names the setting, and what would be right.
@@ -148,7 +152,7 @@ def prepare(
 
     plan = Plan()
     try:
-        plan = build(logconfig, loglevel, sinks, default_sink)
+        plan = build(logconfig, loglevel, sinks, default_sink, logformat=logformat)
         log = _daemon_log(plan, sinks, logfile) if daemon else None
     except BaseException:
         plan.discard()
@@ -166,6 +170,7 @@ def configure(
     stream: Any = None,
     owner: int | None = None,
     broken: BrokenPipe | None = None,
+    logformat: str = "text",
 ) -> None:
     """Configure logging, or configure it anew; arguments and errors are those of `prepare`.
 
@@ -179,6 +184,7 @@ def configure(
         stream=stream,
         owner=owner,
         broken=broken,
+        logformat=logformat,
     ).apply()
 
 
