@@ -413,11 +413,11 @@ async def _run_do_reload(
         service.reload_error = None
     except Expired:
         error = ReloadTimeout(f"{service.path}: do_reload did not return within {limit:g} s")
-        service.reload_error = error
+        service.reload_error, service._reload_text = error, str(error)
         _collect(service, "do_reload", error, errors)
     except BaseException as raised:  # noqa: BLE001 - every service is reached
         if operation.abandoned is None:
-            service.reload_error = raised
+            service.reload_error, service._reload_text = raised, text_of(raised)
             _collect(service, "do_reload", raised, errors)
         elif not isinstance(raised, Interruption):
             _collect(service, "do_reload", raised, errors)

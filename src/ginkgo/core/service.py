@@ -115,6 +115,7 @@ class Service(Place, Work):
     _is_down = False
     _ailing = 0
     _event_log: Log | None = None
+    _reload_text = ""  # what `reload_error` says
     _since: float | None = None  # when its state changed last, in seconds since the epoch
     _catchers: tuple[tuple[Any, Any], ...] = ()
     _entered = False

@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import service_of, settings
+from ..config import Snapshot, service_of, settings
+from ..config.hidden import secret_values
 from ..core.context import context
 from ..core.errors import GinkgoError
 from ..core.service import Service
+from ..logs import hiding
 from ..logs import setup as logs
 from ..logs.settings import LogSettings, log_settings
 from . import validation
@@ -84,11 +86,20 @@ def load(options: Options, *, strict: bool = False, check: bool = True) -> Loade
         _apply_timeouts(process)
     context.backend = process.backend
     context.loop = process.loop
+    hiding.learn(secret_values(settings.snapshot, os.environ))
     return Loaded(factory, label, process, log, settings.warnings)
 
 
-def configure(loaded: Loaded, daemon: bool) -> dict[str, Any]:
+def configure(
+    loaded: Loaded, daemon: bool, change: Callable[[], Snapshot] | None = None
+) -> dict[str, Any]:
     """The first half of a reload: new settings and new logging, both or neither.
+
+    Args:
+        loaded: what runs.
+        daemon: whether it is one.
+        change: what changes the settings, and returns those before; None for the files being read
+            again.
 
     Returns:
         What to report: the changed settings, and those that need a restart.
@@ -96,12 +107,13 @@ def configure(loaded: Loaded, daemon: bool) -> dict[str, Any]:
     Raises:
         ConfigError: what is wrong; nothing has changed.
     """
-    prepared = settings.prepare()
-    before = settings.apply(prepared)
+    before = settings.apply(settings.prepare()) if change is None else change()
     try:
         log = loaded.log
         validation.check_reload(loaded.process, log)
-        new_logs = logs.prepare(log.logconfig, log.logfile, log.loglevel, daemon=daemon)
+        new_logs = logs.prepare(
+            log.logconfig, log.logfile, log.loglevel, daemon=daemon, logformat=log.logformat
+        )
     except GinkgoError as error:
         told = validation.placed(error)  # while what it blames is still to be found
         settings.restore(before)
@@ -111,6 +123,7 @@ def configure(loaded: Loaded, daemon: bool) -> dict[str, Any]:
         raise
     new_logs.apply()
     _apply_timeouts(loaded.process)
+    hiding.learn(secret_values(settings.snapshot, os.environ))
     report = settings.report(before)
     for warning in report.warnings:
         logger.warning("%s", warning)

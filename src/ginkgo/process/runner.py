@@ -34,6 +34,8 @@ from ..core.errors import ApplicationFailed, GinkgoError, UsageError
 from ..core.failure import Abandoned
 from ..core.service import Service
 from ..logs import setup as logs
+from ..logs.records import Records
+from ..logs.ring import Ring
 from ..logs.stdio import unbuffer
 from ..logs.terminal import BrokenPipe
 from ..logs.tracebacks import user_place
@@ -157,10 +159,11 @@ class _Process:
         )
         self.pidfile.write()
         self.undo.callback(self.pidfile.remove)
-        if not self.daemon:
+        if not self.daemon and self.loaded.log.logformat == "text":
             print(f"Starting process with {self.options.target}...")
         self.root = make_service(self.loaded.factory, self.loaded.label)
         context.root = self.root
+        self.ring.root = self.root.name
         if self.choice.outside:
             self.root.backend = self.choice.backend
         check(self.root, self.choice)
@@ -190,7 +193,14 @@ class _Process:
             daemon=self.daemon,
             owner=owner,
             broken=self.broken,
+            logformat=log.logformat,
         )
+        self.ring = Ring()
+        logging.root.addHandler(self.ring)
+        self.undo.callback(logging.root.removeHandler, self.ring)
+        self.records = Records()
+        logging.root.addHandler(self.records)
+        self.undo.callback(logging.root.removeHandler, self.records)
         if self.ready is not None:
             self.ready.logfile(log.logfile)
             logs.capture_output()
@@ -219,7 +229,11 @@ class _Process:
             logfile=logfile,
             reloader=reloader,
             about_to_stop=self._arm,
+            configure=lambda change: configure(self.loaded, self.daemon, change),
+            ring=self.ring,
+            records=self.records,
         )
+        self.undo.callback(self.running.close)
         shutdown = self.loaded.process.shutdown_timeout
         pid = os.getpid() if self.daemon else None
         self.teller = Teller(self.notifier, self.running, shutdown, pid)

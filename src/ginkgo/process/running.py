@@ -6,20 +6,44 @@ asks for is posted to the tree's loop.
 
 from __future__ import annotations
 
+import gc
 import os
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import ginkgo
+
+from ..core import seen
+from ..core.errors import GinkgoError
 from ..core.service import Service
+from ..logs.hiding import hide, hide_all
+from ..logs.records import Records
+from ..logs.ring import Line, Ring
+from .acting import act, carry_out
+from .for_now import ForNow
+from .news import News
+from .picture import UNDER_WAY, branch, details, is_failed, restarts, trouble, why
+from .places import is_config_file
+from .poster import Poster
 from .stacks import dump
+from .tally import Tally
+from .usage import Usage, counters_of
+from .values import all_settings, settings_of
 
 if TYPE_CHECKING:
+    from .for_now import Configure
     from .reload import Reloader
     from .watchdog import Watchdog
 
-UNDER_WAY = ("starting", "stopping")
+__all__ = ["LAME_DUCK", "Running", "branch", "is_failed", "restarts", "trouble", "why"]
+
+Done = Callable[[dict[str, Any]], object]
+
+EVENTS = 50  # of one service that are told with it
 
 LAME_DUCK = "lame duck"
 """It was told to stop, and serves still: see the setting `lameduck`."""
@@ -38,6 +62,9 @@ class Running:
         logfile: the log's path, or None in the foreground.
         reloader: what carries a reload out.
         about_to_stop: called before a stop begins.
+        configure: carries out a change of the settings, with all that hangs on them.
+        ring: the last log lines.
+        records: how many log records there were.
         watchdog: what notices a blocked loop, unless that is turned off.
         stopping: ``"lame duck"`` from a SIGTERM until the tree begins to stop, then
             ``"stopping"``; None before. Where it is not None, nothing new should be sent here.
@@ -51,6 +78,9 @@ class Running:
     logfile: str | None
     reloader: Reloader
     about_to_stop: Callable[[], object]
+    configure: Configure
+    ring: Ring = field(default_factory=Ring)
+    records: Records = field(default_factory=Records)
     watchdog: Watchdog | None = None
     stopping: str | None = None
     started_at: str = field(
@@ -64,24 +94,43 @@ class Running:
         if watchers is None:
             watchers = self.root._watchers = []
         watchers.append(self._state_changed)
+        backend = self.root.backend_in_use
+        self._poster = Poster(backend)
+        self.news = News(self.root)
+        self.tally = Tally(self.root, self._poster.post)
+        self.usage = Usage(self.root, self._poster.post)
+        self.for_now = ForNow(self.root, self.configure)
+
+    def close(self) -> None:
+        """The tree has stopped: put nothing back any more, and end what was made for this."""
+        self.for_now.close()
+        self.news.close()
+        self.tally.close()
+        self._poster.close()
 
     def status(self) -> dict[str, Any]:
         """What the instance says about itself, as JSON-able data."""
-        services = list(self.root.walk())
+        services = list(seen.walk(self.root))
         return {
             "name": self.name,
             "target": self.target,
             "pid": os.getpid(),
-            "state": self.root.state.current,
+            "version": ginkgo.__version__,
+            "python": platform.python_version(),
+            "backend": self.root.backend_in_use.name,
+            "config": os.path.abspath(self.target) if is_config_file(self.target) else None,
+            "state": seen.state_of(self.root),
             "stopping": self.stopping,
             "uptime": time.monotonic() - self.began,
             "started_at": self.started_at,
             "services": len(services),
-            "not_ready": [trouble(each) for each in services if each._state in UNDER_WAY],
-            "failed": [trouble(each) for each in services if is_failed(each)],
-            "last_reload": self.reloader.last,
+            "not_ready": [trouble(each, path) for each, path in services if is_under_way(each)],
+            "failed": [trouble(each, path) for each, path in services if is_failed(each)],
+            "last_reload": hide_all(self.reloader.last),
+            "for_now": self.for_now.all(),
             "blocked": None if self.watchdog is None else self.watchdog.status(),
             "logfile": self.logfile,
+            **self.usage.figures(),
         }
 
     def tree(self) -> dict[str, Any]:
@@ -98,14 +147,103 @@ class Running:
             "stacks": dump(self.root),
         }
 
+    def paths(self) -> list[str]:
+        """The paths of all services."""
+        return [path for _, path in seen.walk(self.root)]
+
+    def service(self, path: str) -> dict[str, Any] | None:
+        """Everything about one service, as JSON-able data; None if there is none of that path."""
+        service = seen.find(self.root, path)
+        if service is None:
+            return None
+        return {
+            **details(service, path),
+            "counters": counters_of(service),
+            "settings": settings_of(service, self.for_now.until()),
+            "events": self.news.of(path, EVENTS),
+        }
+
+    def settings(self) -> list[dict[str, Any]]:
+        """Every declared setting, with its value and origin."""
+        return all_settings(self.for_now.until())
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events that are kept, the oldest first."""
+        return self.news.kept()
+
+    def follow_events(self, follower: Done) -> Callable[[], None]:
+        """Have `follower` called with each new event, from any thread; returns what ends it."""
+        return self.news.follow(follower)
+
+    def log(self) -> list[Line]:
+        """The last lines of the log that are kept in memory, the oldest first."""
+        return self.ring.lines()
+
+    def follow_log(self, follower: Callable[[Line], object]) -> Callable[[], None]:
+        """Have `follower` called with each new line, from any thread; returns what ends it."""
+        return self.ring.listen(follower)
+
+    def sample(self) -> None:
+        """Take a sample of what the process uses up."""
+        self.usage.sample()
+
+    def metrics(self, *, complete: bool) -> list[Any]:
+        """The metrics of now; prometheus-client is there."""
+        from .metrics import families
+
+        return families(self, complete=complete)
+
+    def ask_loop(self, function: Callable[[], object]) -> bool:
+        """Have `function` called in the tree's own thread; False where it is blocked."""
+        return self.tally.ask(function)
+
+    def samples(self) -> dict[str, Any]:
+        """The samples of the last minutes."""
+        return self.usage.samples()
+
+    # -- what is asked for is done in the tree's own thread, and so are the calls of `done`
+
     def reload(self, done: Callable[[dict[str, Any]], None]) -> None:
         """Ask for a reload, from any thread; `done` gets its report in the tree's own."""
-        self.root.backend_in_use.post(self.reloader.begin, done)
+        self._poster.post(self.reloader.begin, done)
 
     def stop(self) -> None:
         """Ask for an orderly stop, from any thread."""
         self.about_to_stop()
-        self.root.stop_soon()
+        self._poster.post(self.root.stop_soon)
+
+    def act(self, kind: str, path: str, done: Done) -> bool:
+        """Stop, reload or restart one service; False if there is none of that path."""
+        service = seen.find(self.root, path)
+        if service is not None:
+            self._poster.post(act, service, path, kind, done)
+        return service is not None
+
+    def set(self, name: str, value: Any, seconds: float | None, done: Done) -> None:
+        """Set a setting for now; `done` gets what it is, or ``{"refused": ..., "hint": ...}``."""
+        self._change(partial(self.for_now.set, name, value, seconds), done)
+
+    def log_level(self, logger: str, level: str | int, seconds: float | None, done: Done) -> None:
+        """Give a logger a level for now; `done` as in :meth:`set`."""
+        self._change(partial(self.for_now.log_level, logger, level, seconds), done)
+
+    def collect(self, done: Done) -> None:
+        """Collect garbage."""
+        self._change(lambda: {"collected": gc.collect()}, done)
+
+    def post(self, function: Callable[..., object], *args: Any) -> None:
+        """Call a function in the tree's own thread, soon; from the control thread."""
+        self._poster.post(function, *args)
+
+    def _change(self, change: Callable[[], dict[str, Any]], done: Done) -> None:
+        def carried_out() -> None:
+            try:
+                told = change()
+            except GinkgoError as error:
+                told = {"refused": hide(str(error)), "hint": error.hint or ""}
+            done(told)
+
+        self._poster.post(carry_out, self.root, carried_out)
 
     def on_state(self, callback: Callable[[str], None]) -> None:
         """Have `callback` called with the root's state at every change of it."""
@@ -115,42 +253,9 @@ class Running:
         if root._state in UNDER_WAY:
             self.stopping = "stopping" if root._state == "stopping" else None
         for listener in tuple(self._listeners):
-            listener(root.state.current)
+            listener(seen.state_of(root))
 
 
-def branch(service: Service) -> dict[str, Any]:
-    """A service and those under it."""
-    return {
-        "name": service.name,
-        "path": service.path,
-        "state": service.state.current,
-        "why": why(service),
-        "restarts": service.restarts,
-        "children": [branch(child) for child in service.children],
-    }
-
-
-def is_failed(service: Service) -> bool:
-    """Whether something is wrong with a service itself: it is down, or its last reload failed."""
-    return service._state == "failed" or service._is_down or service.reload_error is not None
-
-
-def trouble(service: Service) -> dict[str, Any]:
-    """A service that is not as it should be."""
-    return {"path": service.path, "state": service._state, "why": why(service)}
-
-
-def why(service: Service) -> str | None:
-    """Why a service is not as it should be, in a line."""
-    mend = service._mend
-    if service.failure is not None and service._state == "failed":
-        return str(service.failure) + (" (waits for its restart)" if mend else "")
-    if mend is not None and service._is_down:
-        return f"is restarted together with {mend.failure.path}"
-    if service.reload_error is not None:
-        error = service.reload_error
-        return f"its last reload failed: {type(error).__name__}: {error}"
-    if service._state == "starting":
-        under_way = [child.path for child in service.children if child._state != "ready"]
-        return f"waits for {', '.join(under_way)}" if under_way else "its do_start is not done"
-    return None
+def is_under_way(service: Service) -> bool:
+    """Whether a service is on its way to ready, or from it."""
+    return seen.field(service, "_state") in UNDER_WAY

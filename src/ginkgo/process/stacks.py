@@ -9,6 +9,7 @@ from typing import Any
 
 from ..async_.stacks import Frame, Stack, collect
 from ..core.service import Service
+from ..logs.hiding import hide
 from ..logs.tracebacks import PLUMBING
 
 # linecache needs it; a thread beside a loop that hangs must not be the first to import it.
@@ -66,7 +67,7 @@ def text_of(frames: Iterable[Frame]) -> str:
 
 def source(frame: Frame) -> str:
     """The line of the source."""
-    return linecache.getline(frame.file, frame.line).strip()
+    return hide(linecache.getline(frame.file, frame.line).strip())
 
 
 def users(frames: list[Frame]) -> list[Frame]:
