@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..control import manager
 from ..process.instances import Found, instances
 from .output import Output, columns, cut, sign, table
-from .texts import headline, memory, percent, text, uptime
+from .texts import memory, percent, text, uptime
 
 if TYPE_CHECKING:
     import argparse
@@ -49,27 +49,29 @@ def picture(found: Found, timeout: float) -> dict[str, Any]:
 
 def described(pictures: list[dict[str, Any]]) -> list[str]:
     """Return instances in lines for people."""
-    rows = [row(one) for one in sorted(pictures, key=lambda one: str(one.get("name")))]
-    head, *lines = table(HEAD, rows, right=NUMBERS)
+    ordered = sorted(pictures, key=lambda one: str(one.get("name")))
+    head, *lines = table(HEAD, [row(one) for one in ordered], right=NUMBERS)
     width = columns()
     room = None if width is None else width - 2
-    states = [state_of(one) for one in sorted(pictures, key=lambda one: str(one.get("name")))]
-    signed = (f"{sign(state)} {cut(line, room)}" for state, line in zip(states, lines, strict=True))
+    signed = (
+        f"{sign(state_of(one))} {cut(line, room)}" for one, line in zip(ordered, lines, strict=True)
+    )
     return [cut(f"  {head}", width), *signed]
 
 
 def state_of(one: dict[str, Any]) -> str:
-    """Return the state whose symbol an instance gets."""
+    """Return the state of an instance in a word or two."""
     state = str(one.get("state"))
+    if state == "unknown" and one.get("running"):
+        return "no answer"
     return "degraded" if state == "ready" and one.get("failed") else state
 
 
 def row(one: dict[str, Any]) -> list[str]:
     """Return an instance as cells."""
-    state = "crashed" if one.get("state") == "crashed" else headline(one)
     cells = [
         one.get("name"),
-        state.partition(",")[0].partition(":")[0],
+        state_of(one),
         one.get("pid"),
         uptime(one.get("uptime")),
         one.get("services"),

@@ -149,7 +149,7 @@ def cut(text: str, room: int | None) -> str:
     if room is None or len(text) <= room:
         return text
     end = "\u2026" if has_unicode() else "..."
-    return text[: max(0, room - len(end))] + end
+    return text[: room - len(end)] + end if room > len(end) else ""
 
 
 def size(count: float) -> str:

@@ -57,15 +57,15 @@ class Stream:
             status, headers = parse_headers(head)
             if not headers.get("content-type", "").startswith("text/event-stream"):
                 raise failure(_refusal(exchange, self._sock, status, headers, rest))
+            chunked = headers.get("transfer-encoding", "").lower() == "chunked"
+            self._body: _Plain = _Chunks() if chunked else _Plain()
+            self._body.feed(rest)
         except (ConnectionError, EOFError) as problem:
             self.close()
             raise NotAnswering(client.pid, time.monotonic() - exchange.began) from problem
         except BaseException:
             self.close()
             raise
-        chunked = headers.get("transfer-encoding", "").lower() == "chunked"
-        self._body: _Plain = _Chunks() if chunked else _Plain()
-        self._body.feed(rest)
 
     def messages(self, out: TextIO | None = None) -> Iterator[Message]:
         """Yield the messages as they come, until the instance ends the stream.
