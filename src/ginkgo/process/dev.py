@@ -45,7 +45,8 @@ class Child:
         began: when it was told to go on, or was started.
         loaded: it has imported everything.
         going: it was told to start the tree.
-        ending: when it will be killed; None as long as nobody has told it to end.
+        ending: when its time is over; None as long as nobody has told it to end.
+        killed: its time was over.
         asked: it was asked for its files, and has not answered.
     """
 
@@ -55,6 +56,7 @@ class Child:
     loaded: bool = False
     going: bool = False
     ending: float | None = None
+    killed: bool = False
     asked: bool = False
 
     def end(self) -> None:
@@ -150,7 +152,7 @@ class Developing:
         return [each for each in (self._serving, self._next, *self._leaving) if each is not None]
 
     def _patience(self) -> float | None:
-        ends = [each.ending for each in self._children() if each.ending is not None]
+        ends = [each.ending for each in self._children() if each.ending and not each.killed]
         return max(0.0, min(ends) - time.monotonic()) if ends else None
 
     def _look_after(self) -> None:
@@ -159,9 +161,9 @@ class Developing:
         for child in self._children():
             if child.process.poll() is not None:
                 self._ended(child)
-            elif child.ending is not None and child.ending <= time.monotonic():
+            elif child.ending and not child.killed and child.ending <= time.monotonic():
                 self._say(f"it did not stop within {GRACE:g} s: killed")
-                child.ending = float("inf")
+                child.killed = True
                 child.process.kill()
         if self._changed and self._status is None:
             self._changed = False

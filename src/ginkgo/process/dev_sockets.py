@@ -78,7 +78,6 @@ class Sockets:
 
     def keep(self, address: Address, listener: Listener) -> None:
         """Have the parent keep what a server has bound."""
-        listener.disown_file()
         bound = listener.socket
         name = f"{os.getpid()}-{next(self._numbers)}"
         kept = Kept(name, str(address), bound.type, os.dup(bound.fileno()), bound)
@@ -111,7 +110,8 @@ class Sockets:
 
 def _in_the_way(fd: int, address: Address) -> bool:
     """Whether a bound socket keeps another from being bound at `address`."""
-    with socket.socket(fileno=os.dup(fd)) as bound:
+    # The original class: gevent's closes the descriptor later.
+    with native.original("socket", "socket")(fileno=os.dup(fd)) as bound:
         name: Any = bound.getsockname()
     if address.path or not isinstance(name, tuple):
         return bool(address.path) and name == address.path

@@ -199,6 +199,8 @@ class Server(Listening):
             self._breather = None
         if self._listener is None or self._given is not None:
             return  # a given socket goes on listening, for whoever has given it
+        if self._listener.kept:
+            return
         self._listener.withdraw()
         try:
             for _ in range(BACKLOG):  # new ones may still come: there is an end to it

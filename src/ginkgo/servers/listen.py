@@ -40,7 +40,7 @@ class Keeper(Protocol):
         """Return the socket that was bound when the same `address` was asked for before."""
 
     def keep(self, address: Address, listener: Listener) -> None:
-        """Keep what was bound because `address` was asked for; `listener` will be closed."""
+        """Keep a copy of what was bound because `address` was asked for."""
 
 
 keeper: Keeper | None = None
@@ -54,9 +54,11 @@ class Listener:
         socket: the socket; it does not block.
         address: where it listens, with the port that the kernel chose where 0 was asked for.
         dual_stack: whether IPv4 clients come in through IPv6, as ``::ffff:192.0.2.1``.
+        kept: whether the socket stays open when the listener is closed: who is queued then is the
+            next process's.
     """
 
-    __slots__ = ("_file", "address", "dual_stack", "socket")
+    __slots__ = ("_file", "address", "dual_stack", "kept", "socket")
 
     def __init__(self, bound: socket.socket, address: Address, *, owns_file: bool = False) -> None:
         self.socket = bound
@@ -65,6 +67,7 @@ class Listener:
             socket.IPPROTO_IPV6, socket.IPV6_V6ONLY
         )
         self._file = _identity(address.path) if owns_file else None
+        self.kept = False
 
     @classmethod
     def adopt(cls, given: socket.socket) -> Listener:
@@ -85,9 +88,10 @@ class Listener:
         if self._file is not None:
             os.chown(self.address.path, uid, gid, follow_symlinks=False)
 
-    def disown_file(self) -> None:
-        """Leave a unix socket's file where it is at the end: it is another's to remove."""
+    def keep(self) -> None:
+        """Somebody has a copy of the socket, and a unix socket's file is theirs to remove."""
         self._file = None
+        self.kept = True
 
     def withdraw(self) -> None:
         """Remove a unix socket's file, so that nobody new comes; who is queued can be accepted."""
@@ -139,13 +143,16 @@ def bind(
         return Listener(handed_over, Address.of(handed_over.getsockname()))
     kept = None if keeper is None else keeper.take(address, kind)
     if kept is not None:
-        return Listener(kept, address if address.path else _spoken(address, kept))
+        listener = Listener(kept, address if address.path else _spoken(address, kept))
+        listener.keep()
+        return listener
     if address.path:
         listener = _bind_unix(address, kind, backlog, mode, what)
     else:
         listener = _bind_first(address, kind, backlog, what)
     if keeper is not None:
         keeper.keep(address, listener)
+        listener.keep()
     return listener
 
 
