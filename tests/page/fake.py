@@ -310,6 +310,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def stream(self, name: str, query: dict[str, str]) -> None:
         waiting: queue.Queue[str | None] = queue.Queue()
+        self.server.fake.listeners.append((name, waiting))
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
@@ -319,7 +320,6 @@ class Handler(BaseHTTPRequestHandler):
         for event in self.server.fake.events if name == "events" else ():
             if event["number"] > int(query.get("after", 0)):
                 waiting.put(f"event: event\ndata: {json.dumps(event)}\n\n")
-        self.server.fake.listeners.append((name, waiting))
         try:
             while (text := waiting.get()) is not None:
                 if name == "log" and not passes(json.loads(text.split("data: ")[1]), query):

@@ -55,10 +55,14 @@ export async function act(question, path, body, done) {
   try {
     tell("ready", done(await post(path, body(values))));
   } catch (error) {
-    const why = error.why ?? "The connection broke, or no answer came in time.";
-    tell("failed", [error.message, why, error.do].filter(Boolean).join(" – "));
+    const why = error.why ?? "the connection broke, or no answer came in time";
+    tell("failed", sentences(`${error.message}${why && `: ${why}`}`, error.do));
   }
   refresh();
+}
+
+function sentences(...texts) {
+  return texts.filter(Boolean).map((text) => text.replace(/[^.!?]$/, "$&.")).join(" ");
 }
 
 let quiet = 0;

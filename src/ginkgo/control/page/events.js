@@ -13,7 +13,7 @@ export function eventsView(_path, query) {
   const kind = h("select", { "aria-label": "Kind of event" }, h("option", { value: "" }, "Every kind"));
   let kinds = "";
   const view = {
-    element: h("div", {}, h("h1", { tabindex: "-1" }, "Events"), h("div", { class: "tools" }, text, kind), found, list),
+    element: h("div", {}, h("h1", { tabindex: "-1" }, "Events"), h("div", { class: "tools" }, text, kind), found, h("section", { "aria-label": "Events" }, list)),
     title: "Events",
     update() {
       shell("events", "-f");

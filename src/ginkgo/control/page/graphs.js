@@ -85,7 +85,7 @@ class Graph {
       runs.map((run) => `M${run[0][0]},${HEIGHT}L${run.join("L")}L${run.at(-1)[0]},${HEIGHT}z`).join(""),
     );
     const { text, title } = this.kind;
-    this.most = values.length ? `most ${text(Math.max(...values))}` : "nothing yet";
+    this.most = values.length ? `peak ${text(Math.max(...values))}` : "nothing yet";
     set(
       this.plot,
       "aria-label",

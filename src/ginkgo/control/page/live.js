@@ -29,6 +29,7 @@ let wanted = false;
 let treeAt = 0;
 let closeStream = null;
 let identity = "";
+let hurriedAt = 0;
 
 // Have `f()` called after every change; returns what ends that.
 export function watch(f) {
@@ -125,7 +126,6 @@ function addSample(status) {
 
 function follow() {
   const after = live.events.at(-1)?.number ?? 0;
-  const since = Date.now();
   closeStream = listen("events", { after }, "event", {
     told(event) {
       if (event.number <= (live.events.at(-1)?.number ?? 0)) return;
@@ -136,8 +136,10 @@ function follow() {
     },
     lost() {
       closeStream = null;
-      // The next look tells whether the instance is there; one that only refuses streams is not hurried.
-      if (Date.now() - since > AGAIN) refresh();
+      // A look tells at once whether the instance is there; one that only refuses streams is let be.
+      if (Date.now() - hurriedAt < AGAIN) return;
+      hurriedAt = Date.now();
+      refresh();
     },
   });
 }

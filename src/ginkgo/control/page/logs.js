@@ -30,38 +30,45 @@ export function logsView(_path, query) {
   let held = null; // lines that came while paused
   let round = 0;
   let gone = false;
+  let source = "";
 
   function filter() {
     return { service: service.value.trim(), level: level.value, grep: grep.value };
   }
 
-  async function begin() {
+  function begin() {
     const mine = ++round;
     stop();
     let early = []; // lines that come while the last ones are asked for
     close = listen("log", { ...filter(), lines: 0 }, "line", {
+      async opened() {
+        await first(early, () => mine === round);
+        early = null;
+      },
       told(line) {
         if (mine !== round) return;
         if (early) early.push(line);
         else add([line]);
       },
       lost() {
-        if (mine === round && !gone) {
-          close = null;
-          again = setTimeout(begin, 2000);
-        }
+        if (mine !== round || gone) return;
+        close = null;
+        again = setTimeout(begin, 2000);
       },
     });
+  }
+
+  // Asked for when the stream is open, so that no line is written between the two.
+  async function first(early, wanted) {
     try {
       const past = await get("log", { ...filter(), lines: FIRST });
-      if (mine !== round) return;
+      if (!wanted()) return;
       box.replaceChildren();
       add([...past.lines, ...fresh(past.lines, early)]);
-      early = null;
-      say(note, past.logfile ? `From ${past.logfile}` : "Kept in memory: there is no logfile");
-      if (!past.lines.length) say(note, "No line matches yet.");
+      source = past.logfile ? `From ${past.logfile}` : "Kept in memory: there is no logfile";
+      say(note, box.firstChild ? source : "No line matches yet.");
     } catch (error) {
-      if (mine === round) say(note, [error.message, error.why].filter(Boolean).join(": "));
+      if (wanted()) say(note, [error.message, error.why].filter(Boolean).join(": "));
     }
   }
 
@@ -82,6 +89,7 @@ export function logsView(_path, query) {
     box.append(...lines.map(drawn));
     while (box.children.length > KEPT) box.firstElementChild.remove();
     if (follow) box.scrollTop = box.scrollHeight;
+    if (lines.length) say(note, source);
   }
 
   pause.addEventListener("click", () => {

@@ -51,7 +51,7 @@ export function events(list, items) {
   keyed(
     list,
     items.toReversed(),
-    (event) => event.number,
+    (event) => `${event.number} ${event.time}`, // numbers begin anew with a process
     (event) =>
       h(
         "li",
@@ -64,7 +64,8 @@ export function events(list, items) {
 }
 
 function eventText(event) {
-  if (event.text) return event.text;
+  // The path stands before it already.
+  if (event.text) return event.text.replace(`: ${event.path}: `, ": ");
   const words = event.kind === "state" ? event.state : event.kind;
   const cause = event.cause?.at(-1);
   return cause ? `${words}: ${cause.path}: ${cause.error}: ${cause.message}` : words;

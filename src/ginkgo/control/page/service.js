@@ -5,7 +5,7 @@ import { allowed, action, shell } from "./ask.js";
 import { h, keyed, say, serviceLink, set, show, symbol } from "./dom.js";
 import { live } from "./live.js";
 import * as parts from "./parts.js";
-import { ago, bytes, clock, count } from "./words.js";
+import { ago, bytes, clock, moment } from "./words.js";
 
 export function serviceView(path) {
   const mark = symbol("other");
@@ -27,7 +27,7 @@ export function serviceView(path) {
   const events = parts.eventList();
   const happened = parts.section("Events", events);
   const empty = h("p", { class: "empty", role: "status" });
-  const body = h("div", { hidden: true }, failure, h("div", { class: "columns" }, h("div", {}, below, counted, busy), h("div", {}, happened)), set_);
+  const body = h("div", { class: "body", hidden: true }, failure, h("div", { class: "columns" }, h("div", {}, below, counted, busy), h("div", {}, happened)), set_);
   let seen = null;
 
   async function load() {
@@ -74,9 +74,10 @@ export function serviceView(path) {
       show(element.firstChild, node?.state);
       say(element.lastChild, [node?.state, node?.why].filter(Boolean).join(": "));
     });
-    list(busy, tasks, named(service.tasks ?? []), (task) => task.key, (element, task) => {
-      say(element, task.since ? `${task.name} · ${ago(task.since)}` : task.name);
+    list(busy, tasks, grouped(service.tasks ?? []), (task) => task.name, (element, { name, number, since }) => {
+      say(element, [number > 1 ? `${name} × ${number}` : name, since && ago(since)].filter(Boolean).join(" · "));
     });
+    heading(busy, service.tasks?.length);
     const pairs = Object.entries(service.counters ?? {}).filter(([, value]) => Number.isFinite(value));
     counted.hidden = !pairs.length;
     parts.facts(counters, pairs.map(([name, value]) => [name.replaceAll("_", " "), name.startsWith("bytes") ? bytes(value) : value.toLocaleString("en")]));
@@ -126,18 +127,25 @@ function crumbs(path) {
   });
 }
 
-// Tasks of the same name are several.
-function named(tasks) {
-  const times = new Map();
-  return tasks.map((task) => {
-    const number = (times.get(task.name) ?? 0) + 1;
-    times.set(task.name, number);
-    return { ...task, key: `${task.name} ${number}` };
-  });
+// Tasks of the same name are one line, with how many there are and since when the oldest.
+function grouped(tasks) {
+  const groups = new Map();
+  for (const { name, since } of tasks) {
+    const group = groups.get(name) ?? { name, number: 0, since };
+    group.number += 1;
+    if (moment(since) < moment(group.since)) group.since = since;
+    groups.set(name, group);
+  }
+  return [...groups.values()];
 }
 
 function list(section, element, items, key, update) {
   section.hidden = !items.length;
-  say(section.firstElementChild, `${section.firstElementChild.textContent.split(" (")[0]} (${items.length})`);
+  heading(section, items.length);
   keyed(element, items, key, () => h("li"), update);
+}
+
+function heading(section, number) {
+  const title = section.firstElementChild;
+  say(title, `${title.textContent.split(" (")[0]} (${number})`);
 }

@@ -45,7 +45,7 @@ export function settingsView() {
       h("h1", { tabindex: "-1" }, "Settings"),
       h("div", { class: "tools" }, text, h("label", { class: "check" }, changed, "Only those that are not at their default")),
       found,
-      list,
+      h("section", { "aria-label": "Settings" }, list),
     ),
     title: "Settings",
     update() {

@@ -19,8 +19,8 @@ export function moment(value) {
   return typeof value === "number" ? value : Date.parse(value ?? "") / 1000;
 }
 
-// 75 -> "1 min 15 s": the two greatest units.
-export function duration(seconds) {
+// 75 -> "1 min 15 s": the greatest units.
+export function duration(seconds, units = 2) {
   if (!Number.isFinite(seconds)) return "–";
   let rest = Math.max(0, Math.floor(seconds));
   const parts = [];
@@ -29,7 +29,7 @@ export function duration(seconds) {
     rest -= count * size;
     if (count || (name === "s" && !parts.length)) parts.push(`${count} ${name}`);
     else if (parts.length) break;
-    if (parts.length === 2) break;
+    if (parts.length === units) break;
   }
   return parts.join(" ");
 }
