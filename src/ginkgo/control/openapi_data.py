@@ -1,0 +1,227 @@
+"""What the OpenAPI document says about each route beyond the table: parameters and shapes.
+
+The shapes are those of `ginkgo.control.instance`. Of their keys only those are `required` that any
+version gives; further ones may come.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .instance import STATES
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+SECONDS: Schema = {"type": "number", "minimum": 0}
+TIME: Schema = {"type": "string", "format": "date-time"}
+TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
+STATE: Schema = {"type": "string"}
+
+
+def of(name: str) -> Schema:
+    """Return the reference to a shape of SCHEMAS."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def some(schema: Schema) -> Schema:
+    """Return the shape of a list."""
+    return {"type": "array", "items": schema}
+
+
+def record(required: tuple[str, ...] = (), **properties: Schema) -> Schema:
+    """Return the shape of an object."""
+    shape: Schema = {"type": "object", "properties": properties}
+    return {**shape, "required": list(required)} if required else shape
+
+
+def answer(schema: str, /, required: tuple[str, ...] = (), **properties: Schema) -> Schema:
+    """Return the shape of an answer, which says of itself what it is."""
+    return record(("schema", *required), schema={"const": schema}, **properties)
+
+
+SCHEMAS: dict[str, Schema] = {
+    "Error": record(
+        ("error",),
+        error=record(("what", "why", "do"), what=TEXT, why=TEXT, do=TEXT),
+    ),
+    "Trouble": record(("path", "state"), path=TEXT, state=STATE, why=TEXT_OR_NULL),
+    "Hello": answer(
+        "ginkgo.hello/1",
+        ("ginkgo", "protocol", "pid", "routes"),
+        ginkgo=TEXT,
+        protocol=COUNT,
+        pid=COUNT,
+        routes=some(TEXT),
+    ),
+    "Status": answer(
+        "ginkgo.status/1",
+        ("name", "pid", "state", "control", "actions"),
+        name=TEXT,
+        target=TEXT,
+        pid=COUNT,
+        state=STATE,
+        uptime=SECONDS,
+        started_at=TIME,
+        services=COUNT,
+        not_ready=some(of("Trouble")),
+        failed=some(of("Trouble")),
+        last_reload={"type": ["object", "null"]},
+        logfile=TEXT_OR_NULL,
+        blocked={"type": ["object", "null"]},
+        control=TEXT_OR_NULL,
+        actions={"type": "boolean"},
+    ),
+    "Node": record(
+        ("name", "path", "state", "children"),
+        name=TEXT,
+        path=TEXT,
+        state=STATE,
+        why=TEXT_OR_NULL,
+        restarts=COUNT,
+        tasks=COUNT,
+        since=TIME_OR_NULL,
+        kind=TEXT,
+        children=some(of("Node")),
+    ),
+    "Tree": {"allOf": [of("Node"), answer("ginkgo.tree/1")]},
+    "Dump": answer("ginkgo.dump/1", ("stacks",), stacks=some({"type": "object"})),
+    "Wait": answer(
+        "ginkgo.wait/1",
+        ("reached", "timed_out", "state", "status"),
+        reached={"type": "boolean"},
+        timed_out={"type": "boolean"},
+        state=STATE,
+        status={"type": "object"},
+    ),
+    "Accepted": answer("ginkgo.accepted/1", ("accepted",), accepted={"const": True}),
+    "Reload": answer("ginkgo.reload/1", ("outcome",), outcome=TEXT),
+    "Login": answer("ginkgo.login/1", ("actions",), actions={"type": "boolean"}),
+    "Logout": answer("ginkgo.logout/1"),
+    "Event": record(
+        ("number", "kind"),
+        number=COUNT,
+        kind=TEXT,
+        path=TEXT_OR_NULL,
+        text=TEXT,
+    ),
+    "Events": answer("ginkgo.events/1", ("events", "last"), events=some(of("Event")), last=COUNT),
+    "Setting": record(
+        ("name", "value", "default", "origin", "secret"),
+        name=TEXT,
+        value={},
+        default={},
+        origin=TEXT,
+        help=TEXT,
+        type=TEXT,
+        secret={"type": "boolean"},
+        restart_required={"type": "boolean"},
+        monitored={"type": "boolean"},
+        until=TIME_OR_NULL,
+    ),
+    "Settings": answer("ginkgo.settings/1", ("settings",), settings=some(of("Setting"))),
+    "Service": answer(
+        "ginkgo.service/1",
+        ("path", "name", "state", "settings", "children", "events"),
+        path=TEXT,
+        name=TEXT,
+        kind=TEXT,
+        state=STATE,
+        why=TEXT_OR_NULL,
+        since=TIME_OR_NULL,
+        restarts=COUNT,
+        failure={"type": ["object", "null"]},
+        tasks=some({"type": "object"}),
+        counters={"type": ["object", "null"]},
+        address=TEXT_OR_NULL,
+        settings=some(of("Setting")),
+        children=some(TEXT),
+        events=some(of("Event")),
+    ),
+    "Log": answer(
+        "ginkgo.log/1",
+        ("lines", "logfile"),
+        lines=some(record(("text",), text=TEXT)),
+        logfile=TEXT_OR_NULL,
+    ),
+    "Samples": answer(
+        "ginkgo.samples/1", ("every", "samples"), every=SECONDS, samples=some({"type": "object"})
+    ),
+}
+"""The shapes, by name."""
+
+ANSWERS: dict[str, str] = {
+    "GET /api/v1/": "Hello",
+    "GET /api/v1/status": "Status",
+    "GET /api/v1/tree": "Tree",
+    "GET /api/v1/dump": "Dump",
+    "GET /api/v1/wait": "Wait",
+    "GET /api/v1/events": "Events",
+    "GET /api/v1/settings": "Settings",
+    "GET /api/v1/services/{path...}": "Service",
+    "GET /api/v1/log": "Log",
+    "GET /api/v1/samples": "Samples",
+    "POST /api/v1/stop": "Accepted",
+    "POST /api/v1/reload": "Reload",
+    "POST /login": "Login",
+    "POST /logout": "Logout",
+}
+"""What is answered, by route; an object where nothing stands here."""
+
+STATUSES: dict[str, int] = {"POST /api/v1/stop": 202}
+"""With which status, where that is not 200."""
+
+STREAM = ("stream", {"type": "string", "enum": ["0", "1"]}, "1 for server-sent events")
+
+QUERIES: dict[str, tuple[tuple[str, Schema, str], ...]] = {
+    "GET /api/v1/wait": (
+        ("state", {"type": "string", "enum": list(STATES)}, "the root's state to wait for"),
+        ("timeout", {"type": "number", "minimum": 0, "maximum": 86_400}, "seconds to wait"),
+    ),
+    "GET /api/v1/events": (
+        ("after", COUNT, "the number of the last event that is known"),
+        ("path", TEXT, "of a service, and those under it"),
+        ("kind", TEXT, "of event"),
+        ("limit", {"type": "integer", "minimum": 0, "maximum": 1000}, "events at most"),
+        STREAM,
+    ),
+    "GET /api/v1/log": (
+        ("lines", {"type": "integer", "minimum": 0, "maximum": 1000}, "lines at most"),
+        ("level", TEXT, "the lowest level"),
+        ("service", TEXT, "the path of a service, and those under it"),
+        ("grep", TEXT, "a text that is in the line"),
+        STREAM,
+    ),
+}
+"""What may be asked for in the query: name, shape, meaning."""
+
+PATH = ("path", TEXT, "of a service; the whole process where there is none")
+
+BODIES: dict[str, Schema] = {
+    "POST /api/v1/stop": record(path=TEXT),
+    "POST /api/v1/reload": record(path=TEXT),
+    "POST /api/v1/restart": record(("path",), path=TEXT),
+    "POST /api/v1/set": record(
+        ("name", "value"), name=TEXT, value={}, **{"for": {"type": ["number", "null"]}}
+    ),
+    "POST /api/v1/log-level": record(
+        ("logger", "level"), logger=TEXT, level=TEXT, **{"for": {"type": ["number", "null"]}}
+    ),
+    "POST /login": record(("token",), token=TEXT),
+}
+"""What a POST takes; an object without meaning where nothing stands here."""
+
+TEXTS: dict[str, str] = {
+    "GET /": "text/html",
+    "GET /static/{name}": "*/*",
+    "GET /metrics": "text/plain",
+    "GET /livez": "text/plain",
+    "GET /readyz": "text/plain",
+    "GET /healthz": "text/plain",
+}
+"""Routes whose answer is no JSON, and what it is."""
+
+STREAMS = ("GET /api/v1/events", "GET /api/v1/log")
+"""Routes that can answer with server-sent events."""
