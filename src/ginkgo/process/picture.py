@@ -18,6 +18,7 @@ from ..core.service import Service
 from ..logs.hiding import hide
 from ..logs.ring import rfc3339
 from ..logs.tracebacks import PLUMBING
+from .usage import counters_of
 
 UNDER_WAY = ("starting", "stopping")
 MESSAGE = 1000  # characters of an error
@@ -27,6 +28,8 @@ FRAMES = 50  # of a traceback, the innermost
 def branch(service: Service, path: str | None = None) -> dict[str, Any]:
     """A service and those under it."""
     path = name_of(service) if path is None else path
+    counted = counters_of(service)
+    counters = {} if counted is None else {"counters": counted}  # only servers have some
     return {
         "name": name_of(service),
         "path": path,
@@ -36,6 +39,7 @@ def branch(service: Service, path: str | None = None) -> dict[str, Any]:
         "why": why(service),
         "restarts": restarts(service),
         "tasks": len(field(service, "_tasks") or ()),
+        **counters,
         "children": [branch(child, f"{path}/{name}") for child, name in named(service)],
     }
 
