@@ -78,7 +78,7 @@ def parser(actions: Mapping[str, tuple[str, str]]) -> argparse.ArgumentParser:
     add("-f", "--follow", action="store_true", help="logs, events: go on with what comes")
     add("--service", metavar="PATH", help="logs, events: of this service and those in it")
     add("--level", help="logs: of this level and above")
-    add("--grep", metavar="REGEX", help="logs: in which this is found")
+    add("--grep", metavar="TEXT", help="logs: in which this is found; .* and | have their meaning")
     add("--kind", help="events: of this kind: state, failure, restart, ...")
     add("--all", action="store_true", help="tree: each service, also where many are alike")
     add("--once", action="store_true", help="top: one picture, and no more")

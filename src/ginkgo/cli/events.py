@@ -23,17 +23,15 @@ def events(options: argparse.Namespace) -> int:
     out = Output(as_json=options.json, quiet=options.quiet)
     found, name = locate(options)
     manager.need_running(found, name)
-    wanted = {"path": options.service, "kind": options.kind}
+    wanted = {"limit": options.lines, "path": options.service, "kind": options.kind}
     with manager.client_of(found, 10.0 if options.timeout is None else options.timeout) as client:
-        told = client.get(query(PATH, limit=options.lines, **wanted))
-        last = told.get("last")
-        for event in told.get("events") or ():
-            show(event, out)
         if not options.follow:
+            for event in client.get(query(PATH, **wanted)).get("events") or ():
+                show(event, out)
             return 0
         from ..control.stream import Stream
 
-        with Stream(client, query(PATH, stream=1, after=last, **wanted)) as stream:
+        with Stream(client, query(PATH, stream=1, **wanted)) as stream:
             for message in stream.messages(sys.stdout):
                 show(message.data, out)
     if manager.has_ended(found):

@@ -89,6 +89,7 @@ def describe(picture: dict[str, Any], code: int) -> Iterator[str]:
         "log": picture.get("logfile"),
         "reload": last_reload(picture.get("last_reload")),
         "blocked": blocked(picture.get("blocked")),
+        "for now": for_now(picture.get("for_now")),
     }
     for label, value in rows.items():
         if value not in (None, ""):
@@ -131,6 +132,16 @@ def blocked(report: Any) -> str:
         return past
     who = ": ".join(str(now[key]) for key in ("path", "doing") if now.get(key)) or "something"
     return f"now, for {uptime(now.get('seconds'))}, by {who}; {past}"
+
+
+def for_now(changes: Any) -> str:
+    """Return what somebody has changed by `set` and `log-level`, and until when."""
+    told = [one for one in changes or () if isinstance(one, dict)]
+    return "; ".join(
+        f"{one.get('what')} {one.get('name')}" + (f" until {one['until']}" if one["until"] else "")
+        for one in told
+        if "until" in one
+    )
 
 
 def reasons(report: dict[str, Any]) -> list[str]:

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..control import manager
-from ..control.client import NotAnswering
-from ..core.errors import TemporaryFailure
+from ..control.client import NotAnswering, Refused
+from ..core.errors import ApplicationFailed, TemporaryFailure
 from .ctl import locate
 from .output import Output, duration, table
 from .texts import text
@@ -20,6 +20,7 @@ PATIENCE = 60.0
 """Seconds for a stop or a start of a service, unless told otherwise."""
 
 DONE = {"stop": "stopped", "restart": "restarted", "reload": "reloaded"}
+AS_WANTED = {"stop": ("stopped",), "restart": ("ready",), "reload": ("ready",)}
 
 
 def on_service(options: argparse.Namespace) -> int:
@@ -27,10 +28,15 @@ def on_service(options: argparse.Namespace) -> int:
     out = Output(as_json=options.json, quiet=options.quiet)
     action, path = options.action, options.arguments[0]
     began = time.monotonic()
-    told = _post(options, f"/api/v1/{action}", {"path": path}, f"the {action} of {path}")
+    told, name = _post(options, f"/api/v1/{action}", {"path": path}, f"the {action} of {path}")
     took = duration(time.monotonic() - began)
-    state = f", and is {text(told['state'])}" if told.get("state") not in (None, "ready") else ""
-    out.result(told, f"{DONE[action]} {text(path)} in {took}{'' if action == 'stop' else state}")
+    if told.get("outcome") == "failed":
+        raise ApplicationFailed(
+            f"the {action} of {path} in {name} failed: {told.get('why')}",
+            hint=f"see `ginkgoctl logs --service {path}`",
+        )
+    after = "" if told.get("state") in (None, *AS_WANTED[action]) else f"; it is {told['state']}"
+    out.result(told, f"{DONE[action]} {text(path)} of {name} in {took}{text(after)}")
     return 0
 
 
@@ -39,7 +45,7 @@ def set_setting(options: argparse.Namespace) -> int:
     out = Output(as_json=options.json, quiet=options.quiet)
     name, value = options.arguments
     body = {"name": name, "value": value, "for": options.lasting}
-    told = _post(options, "/api/v1/set", body, f"the setting of {name}")
+    told, _ = _post(options, "/api/v1/set", body, f"the setting of {name}")
     out.result(told, changed(told, name, value, options.lasting))
     return 0
 
@@ -49,17 +55,15 @@ def set_level(options: argparse.Namespace) -> int:
     out = Output(as_json=options.json, quiet=options.quiet)
     logger, level = options.arguments
     body = {"logger": logger, "level": level.upper(), "for": options.lasting}
-    told = _post(options, "/api/v1/log-level", body, f"the level of {logger}")
+    told, _ = _post(options, "/api/v1/log-level", body, f"the level of {logger}")
     out.result(told, changed(told, f"the level of {logger}", level.upper(), options.lasting))
     return 0
 
 
 def changed(told: dict[str, Any], name: str, value: str, lasting: float | None) -> str:
     """Return what was changed, and for how long, in a line."""
-    old, new = told.get("old"), told.get("new", told.get("value", value))
-    before = "" if old is None else f"{shown(old)} -> "
     until = "until it ends" if lasting is None else f"for {duration(lasting)}"
-    return f"{text(name)}: {before}{shown(new)}, {until}"
+    return f"{text(name)} is {shown(told.get('value', told.get('level', value)))}, {until}"
 
 
 def settings(options: argparse.Namespace) -> int:
@@ -88,17 +92,25 @@ def shown(value: Any) -> str:
 
 def _post(
     options: argparse.Namespace, path: str, body: dict[str, Any], what: str
-) -> dict[str, Any]:
-    """Have something done; `what` it is, for an error that it took too long."""
+) -> tuple[dict[str, Any], str]:
+    """Have something done; returns the answer, and what to call the instance.
+
+    Args:
+        what: it is, for an error that it took too long.
+    """
     found, name = locate(options)
     manager.need_running(found, name)
     timeout = PATIENCE if options.timeout is None else options.timeout
     with manager.client_of(found, timeout) as client:
         client.get("/api/v1/", timeout=min(timeout, 2.0))  # is anybody there at all?
         try:
-            return client.post(path, body)
+            return client.post(path, body), name
         except NotAnswering:
             raise TemporaryFailure(
                 f"{what} in {name} is asked for, and not done after {timeout:g} s",
                 hint="its loop may be blocked: see `ginkgoctl dump`; --timeout gives it longer",
             ) from None
+        except Refused as refusal:
+            if "outcome" in refusal.answer:
+                return refusal.answer, name
+            raise
