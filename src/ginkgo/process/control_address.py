@@ -88,15 +88,27 @@ def check_hosts(process: ProcessSettings) -> None:
 
 
 def check_certificate(process: ProcessSettings) -> None:
-    """Look at the settings `control_certfile` and `control_keyfile`.
+    """Look at the setting `control_certfile`, and at the key that belongs to it.
 
     Raises:
         ConfigError: they cannot be read, are not what they should be, or do not belong together.
     """
+    if process.control_certfile is None:
+        return
     try:
         Certificate(process.control_certfile, process.control_keyfile).load()
     except ConfigError as error:
         raise ConfigError(f"control_certfile: {error}", hint=error.hint) from error
+
+
+def check_key(process: ProcessSettings) -> None:
+    """Look at the setting `control_keyfile`.
+
+    Raises:
+        ConfigError: there is no certificate.
+    """
+    if process.control_keyfile is not None and process.control_certfile is None:
+        raise ConfigError(f"control_keyfile {process.control_keyfile} needs a control_certfile")
 
 
 def warnings(process: ProcessSettings) -> Iterator[str]:

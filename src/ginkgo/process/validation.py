@@ -227,6 +227,7 @@ def _control(process: ProcessSettings) -> Iterator[Fault]:
     yield from _caught("control_token", lambda: control_address.check_token(process))
     yield from _caught("control_hosts", lambda: control_address.check_hosts(process))
     yield from _caught("control_certfile", lambda: control_address.check_certificate(process))
+    yield from _caught("control_keyfile", lambda: control_address.check_key(process))
 
 
 def _level(log: LogSettings) -> Iterator[Fault]:
