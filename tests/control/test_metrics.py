@@ -1,0 +1,148 @@
+"""Metrics and probes over HTTP: what is answered, in which format, and to whom."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import REGISTRY, Counter
+from prometheus_client.core import GaugeMetricFamily
+from tests.control.harness import Served
+
+import ginkgo.control.routes_metrics as routes
+from ginkgo.control.routes_metrics import rendered
+
+
+def ask(served: Served, line: str, **headers: str) -> tuple[int, dict[str, str], str]:
+    with served.client() as client:
+        client.ask(line, **headers)
+        status, found, body = client.read()
+        return status, found, body.decode()
+
+
+@pytest.fixture
+def orders() -> Iterator[Counter]:
+    """A metric that an application has made, in the library's default registry."""
+    counter = Counter("test_orders", "Orders of the test.")
+    yield counter
+    REGISTRY.unregister(counter)
+
+
+def test_the_applications_own_metrics_are_told_too(served: Served, orders: Counter) -> None:
+    orders.inc(3)
+    status, headers, body = ask(served, "GET /metrics")
+    assert status == 200
+    assert headers["content-type"].startswith("text/plain; version=")
+    assert "test_orders_total 3.0" in body
+    assert "ginkgo_metrics_complete 1.0" in body
+
+
+def test_openmetrics_is_told_to_those_who_ask_for_it(served: Served) -> None:
+    accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2"
+    status, headers, body = ask(served, "GET /metrics", Accept=accept)
+    assert status == 200
+    assert headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert body.endswith("# EOF\n")
+
+
+def test_head_tells_the_headers_alone(served: Served) -> None:
+    with served.client() as client:
+        client.ask("HEAD /metrics")
+        status, headers, body = client.read(head_only=True)
+    assert (status, body) == (200, b"")
+    assert int(headers["content-length"]) > 0
+
+
+def test_a_blocked_loop_keeps_nobody_waiting(served: Served, orders: Counter) -> None:
+    served.instance.loop = "blocked"
+    status, _, body = ask(served, "GET /metrics")
+    assert status == 200
+    assert "ginkgo_metrics_complete 0.0" in body
+    assert "test_orders" not in body
+
+
+def test_a_loop_that_is_late_is_waited_for_a_moment(
+    served: Served, orders: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "WAIT", 0.05)
+    served.instance.loop = "late"
+    status, _, body = ask(served, "GET /metrics")
+    assert status == 200
+    assert "ginkgo_metrics_complete 0.0" in body
+
+
+def test_a_client_that_does_not_wait_for_the_loop_leaves_nothing(served: Served) -> None:
+    served.instance.loop = "late"
+    with served.client() as client:
+        client.ask("GET /metrics")
+    assert ask(served, "GET /livez")[0] == 200
+
+
+def test_a_collector_that_raises_takes_only_the_applications_metrics_away(served: Served) -> None:
+    class Broken:
+        def describe(self) -> list[object]:
+            return []
+
+        def collect(self) -> list[object]:
+            raise ZeroDivisionError("of the test")
+
+    broken = Broken()
+    REGISTRY.register(broken)  # type: ignore[arg-type]
+    try:
+        status, _, body = ask(served, "GET /metrics")
+    finally:
+        REGISTRY.unregister(broken)  # type: ignore[arg-type]
+    assert status == 200
+    assert "ginkgo_metrics_complete 0.0" in body
+
+
+def test_a_metric_of_the_same_name_as_ours_does_not_break_the_answer() -> None:
+    twice = [GaugeMetricFamily("one", "First.", value=1), GaugeMetricFamily("one", "No.", value=2)]
+    assert rendered(twice, "").body == b"# HELP one First.\n# TYPE one gauge\none 1.0\n"
+
+
+def test_without_the_library_the_answer_says_what_to_install(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with served.client() as client:
+        status, answer = client.json("GET /metrics")
+    assert status == 501
+    assert answer["error"]["do"] == 'pip install "ginkgo[metrics]"'
+
+
+def test_the_library_is_imported_by_the_first_scrape_and_not_before() -> None:
+    code = (
+        "import sys, ginkgo.control.api, ginkgo.process.metrics\n"
+        "assert 'prometheus_client' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)
+
+
+@pytest.mark.parametrize("path", ["/livez", "/healthz"])
+def test_an_instance_that_answers_is_alive(served: Served, path: str) -> None:
+    served.instance.become("failed")
+    status, headers, body = ask(served, f"GET {path}")
+    assert (status, body) == (200, "alive\n")
+    assert headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_readiness_follows_the_state(served: Served) -> None:
+    assert ask(served, "GET /readyz")[::2] == (200, "ready\n")
+    for state in ("starting", "stopping", "stopped", "failed", "degraded"):
+        served.instance.become(state)
+        assert ask(served, "GET /readyz")[::2] == (503, f"not ready: {state}\n")
+
+
+def test_the_reason_is_in_the_body(served: Served) -> None:
+    served.instance.become("degraded")
+    served.instance.troubles.append({"path": "App/Db", "state": "failed", "why": "of the test"})
+    status, _, body = ask(served, "GET /readyz")
+    assert (status, body) == (503, "not ready: degraded\nApp/Db: failed: of the test\n")
+    assert ask(served, "GET /readyz?degraded=ok")[0] == 200
+
+
+def test_a_limit_that_is_no_number_is_refused(served: Served) -> None:
+    assert ask(served, "GET /livez?blocked=long")[0] == 400
