@@ -23,6 +23,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ginkgo.logs.ring import Ring
+
 DONE: dict[str, Any] = {"outcome": "done", "changed": [], "needs_restart": [], "failed": []}
 
 
@@ -40,6 +42,12 @@ class FakeInstance:
         self.on_stop: Callable[[], None] = lambda: None
         self.on_reload: Callable[[], None] = lambda: None
         self.logfile: str | None = None
+        self.happened: list[dict[str, Any]] = []
+        self.followers: list[Callable[[dict[str, Any]], object]] = []
+        self.ring = Ring("App")
+        self.sampled = 0
+        self.acts: list[tuple[str, str]] = []
+        self.why: str | None = None
         self._callbacks: list[Callable[[str], None]] = []
         self._began = time.monotonic()
 
@@ -75,6 +83,101 @@ class FakeInstance:
     def tree(self) -> dict[str, Any]:
         child = {"name": "Db", "path": "App/Db", "state": self.state, "why": None, "children": []}
         return {**child, "name": "App", "path": "App", "children": [child]}
+
+    def paths(self) -> list[str]:
+        return ["App", "App/Db"]
+
+    def service(self, path: str) -> dict[str, Any] | None:
+        if path not in self.paths():
+            return None
+        return {
+            "path": path,
+            "name": path.rpartition("/")[2],
+            "kind": "Db",
+            "parent": path.rpartition("/")[0] or None,
+            "state": self.state,
+            "why": None,
+            "since": "2026-11-24T12:00:00.000Z",
+            "restarts": 0,
+            "failure": None,
+            "tasks": [],
+            "address": None,
+            "children": [],
+            "counters": None,
+            "settings": [],
+            "events": [],
+        }
+
+    def settings(self) -> list[dict[str, Any]]:
+        return []
+
+    def events(self) -> list[dict[str, Any]]:
+        return list(self.happened)
+
+    def follow_events(self, follower: Callable[[dict[str, Any]], object]) -> Callable[[], None]:
+        self.followers.append(follower)
+        return lambda: self.followers.remove(follower)
+
+    def happen(self, number: int, path: str = "App/Db", kind: str = "state") -> None:
+        """Have an event, as the application's loop would: from another thread."""
+        event = {"number": number, "time": "2026-11-24T12:00:00.000Z", "path": path, "kind": kind}
+        self.happened.append(event | {"state": "ready", "text": "ready", "cause": []})
+        for follower in tuple(self.followers):
+            follower(self.happened[-1])
+
+    def log(self, most: int) -> list[Any]:
+        return self.ring.lines()
+
+    def follow_log(self, follower: Callable[[Any], object]) -> Callable[[], None]:
+        return self.ring.listen(follower)
+
+    def sample(self) -> None:
+        self.sampled += 1
+
+    def samples(self) -> dict[str, Any]:
+        return {"every": 5.0, "samples": []}
+
+    def act(self, kind: str, path: str, done: Callable[[dict[str, Any]], object]) -> bool:
+        if path not in self.paths():
+            return False
+        self.acts.append((kind, path))
+        done(
+            {
+                "action": kind,
+                "path": path,
+                "outcome": "failed" if self.why else "done",
+                "state": "ready",
+                "why": self.why,
+                "seconds": 0.1,
+            }
+        )
+        return True
+
+    def set(
+        self,
+        name: str,
+        value: Any,
+        seconds: float | None,
+        done: Callable[[dict[str, Any]], object],
+    ) -> None:
+        if name != "rate":
+            done({"refused": f"there is no setting {name}", "hint": "Look for another."})
+            return
+        until = None if seconds is None else "2026-11-24T12:10:00.000Z"
+        told = {"name": name, "old": 60, "value": value, "origin": "ginkgoctl set"}
+        done({**told, "until": until})
+
+    def log_level(
+        self,
+        logger: str,
+        level: str | int,
+        seconds: float | None,
+        done: Callable[[dict[str, Any]], object],
+    ) -> None:
+        done({"logger": logger or "root", "old": "INFO", "level": level, "until": None})
+
+    def collect(self, done: Callable[[dict[str, Any]], object]) -> None:
+        done({"collected": 0})
 
     def reload(self, done: Callable[[dict[str, Any]], None]) -> None:
         self.reloads.append(done)

@@ -347,7 +347,7 @@ def test_a_waiting_client_that_leaves_is_forgotten(served: Served) -> None:
 
 def test_an_idle_server_sleeps_without_a_timeout(served: Served) -> None:
     with served.client() as client:
-        client.json("GET /api/v1/status")
+        client.json("GET /api/v1/tree")
         eventually(lambda: served.server._loop._time_left() is None)
 
 
@@ -418,11 +418,11 @@ def test_many_requests_leave_nothing_behind(served: Served) -> None:
         return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
 
     for _ in range(10):
-        served.json("GET /api/v1/status")
+        served.json("GET /api/v1/tree")
     eventually(lambda: not served.server._connections)
     before = used()
     for _ in range(500):
-        served.json("GET /api/v1/status")
+        served.json("GET /api/v1/tree")
     eventually(lambda: not served.server._connections)
     assert used() == before
     assert not served.server._settled

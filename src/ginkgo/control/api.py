@@ -17,7 +17,14 @@ from functools import partial
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote
 
-from . import routes_actions, routes_instance, routes_metrics, routes_page
+from . import (
+    openapi,
+    routes_actions,
+    routes_data,
+    routes_instance,
+    routes_metrics,
+    routes_page,
+)
 from .call import Call, Route
 from .door import check_origin
 from .guard import unauthorized
@@ -31,15 +38,18 @@ from .messages import (
     reject,
     reply,
 )
+from .sampling import Sampling
 from .streams import Stream
 
 __all__ = ["ROUTES", "Answer", "Api", "Call", "Instance", "Loop", "Request", "Route", "Stream"]
 
 ROUTES: tuple[Route, ...] = (
     *routes_instance.ROUTES,
+    *routes_data.ROUTES,
     *routes_actions.ROUTES,
     *routes_metrics.ROUTES,
     *routes_page.ROUTES,
+    *openapi.ROUTES,
 )
 
 
@@ -76,6 +86,7 @@ class Api:
         self.routes = tuple(ROUTES if routes is None else routes)
         self.audit = audit
         self.url: str | None = None  # of the TCP address
+        self.sampling = Sampling(loop, instance.sample)
         self._waiting: dict[Call, tuple[str, Callable[[], None]]] = {}
 
     def open(self) -> None:
@@ -83,6 +94,8 @@ class Api:
         self.instance.on_state(
             lambda state: self.loop.post(partial(self._state_is, state)),
         )
+        if self.url is not None:
+            self.loop.post(self.sampling.go_on)
 
     def handle(self, call: Call) -> Answer | Stream | None:
         """Answer a call, or return None if its answer comes later."""
@@ -94,7 +107,9 @@ class Api:
             if route.method == "POST":
                 call.body = parse_body(call.request)
             if route.method == "POST" and not route.open and self.audit is not None:
-                self.audit(f"{route.path} asked for by {call.request.peer}")
+                path = call.body.get("path")
+                about = f" {path[:200]}" if isinstance(path, str) else ""
+                self.audit(f"{route.path}{about} asked for by {call.request.peer}")
             return route.handler(call)
         except Rejection as rejection:
             return rejection.answer
@@ -121,6 +136,7 @@ class Api:
 
     def close(self) -> None:
         """Answer those who still wait: nothing more will happen here."""
+        self.sampling.end()
         for call in list(self._waiting):
             self._end_wait(call)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from ginkgo.process.control_address import warnings as control_warnings
 from ginkgo.process.settings import ProcessSettings
@@ -13,15 +13,14 @@ from .instance import Instance
 from .server import ControlServer
 from .tcp import from_settings
 
-if TYPE_CHECKING:
-    from ginkgo.core.service import Service
-
 
 class Attachable(Instance, Protocol):
-    """A running tree: an `Instance` that has a runtime folder and the loop of its root."""
+    """A running tree: an `Instance` that has a runtime folder, and a thread of its own."""
 
-    root: Service
     folder_fd: int
+
+    def post(self, function: Callable[..., object], *args: Any) -> None:
+        """Call a function in the tree's own thread, soon."""
 
 
 def attach(running: Attachable) -> ControlServer:
@@ -34,7 +33,7 @@ def attach(running: Attachable) -> ControlServer:
     """
 
     def post(function: Callable[[str], None]) -> Callable[[str], None]:
-        return lambda text: running.root.backend_in_use.post(function, text)
+        return lambda text: running.post(function, text)
 
     process = ProcessSettings()
     server = ControlServer(

@@ -71,6 +71,11 @@ class Call:
         """Answer; from any thread. Only the first answer counts."""
         self._reply(answer)
 
+    def audit(self, what: str) -> None:
+        """Have it written into the log what was done, or asked for, and by whom."""
+        if self.api.audit is not None:
+            self.api.audit(f"{what} by {self.request.peer}")
+
     @property
     def wants_stream(self) -> bool:
         """Whether the client asks for server-sent events: `?stream=1`, or by its Accept header."""

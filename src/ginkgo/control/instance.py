@@ -8,7 +8,12 @@ side may be a version older or newer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+
+if TYPE_CHECKING:
+    from ginkgo.logs.ring import Line
+
+Told = dict[str, Any]
 
 STATES = ("starting", "ready", "degraded", "stopping", "stopped", "failed")
 """What the state of a tree's root can be, as far as it is told."""
@@ -107,10 +112,9 @@ class Dump(TypedDict, total=False):
 class Instance(Protocol):
     """The running tree.
 
-    `status`, `tree` and `dump` are called from the control thread, while the tree changes: they
-    only read, take no lock that the application can hold, and return at once. The others may be
-    called from any thread; they return at once too, and what they ask for is done in the
-    application's loop.
+    What reads is called from the control thread, while the tree changes: it takes no lock that the
+    application can hold, calls none of its code, and returns at once. What acts returns at once
+    too: it is done in the application's loop, which calls `done`.
     """
 
     def status(self) -> Status: ...
@@ -129,8 +133,55 @@ class Instance(Protocol):
     def ask_loop(self, function: Callable[[], object]) -> bool:
         """Have `function` called in the application's loop; False where that is blocked."""
 
+    def paths(self) -> list[str]:
+        """The paths of all services."""
+
+    def service(self, path: str) -> dict[str, Any] | None:
+        """Everything about one service; None if there is none of that path."""
+
+    def settings(self) -> list[dict[str, Any]]:
+        """Every declared setting, with its value and origin."""
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events that are kept, the oldest first."""
+
+    def follow_events(self, follower: Callable[[Told], object]) -> Callable[[], None]:
+        """Have `follower` called with each new event, from any thread; returns what ends it."""
+
+    def log(self, most: int) -> list[Line]:
+        """The last lines of the log, the oldest first."""
+
+    def follow_log(self, follower: Callable[[Line], object]) -> Callable[[], None]:
+        """Have `follower` called with each new line, from any thread; returns what ends it."""
+
+    def sample(self) -> None:
+        """Take a sample of what the process uses up."""
+
+    def samples(self) -> dict[str, Any]:
+        """The samples of the last minutes, and the seconds between them."""
+
     def reload(self, done: Callable[[Report], None]) -> None:
         """Ask for a reload; `done` is called with its report, from whatever thread."""
+
+    def act(self, kind: str, path: str, done: Callable[[Told], object]) -> bool:
+        """Stop, reload or restart one service; False if there is none of that path."""
+
+    def set(
+        self, name: str, value: Any, seconds: float | None, done: Callable[[Told], object]
+    ) -> None:
+        """Set a setting for now; `done` gets what it is, or why not as `refused` and `hint`."""
+
+    def log_level(
+        self,
+        logger: str,
+        level: str | int,
+        seconds: float | None,
+        done: Callable[[Told], object],
+    ) -> None:
+        """Give a logger a level for now; `done` as in `set`."""
+
+    def collect(self, done: Callable[[Told], object]) -> None:
+        """Collect garbage; `done` gets how much was `collected`."""
 
     def stop(self) -> None:
         """Ask for an orderly stop. Asking twice is asking once; the end of the process answers."""

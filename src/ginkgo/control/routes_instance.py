@@ -26,6 +26,7 @@ def hello(call: Call) -> Answer:
 
 def status(call: Call) -> Answer:
     """Say how the instance is."""
+    call.api.sampling.asked()
     content = {"schema": "ginkgo.status/1", **call.api.instance.status()}
     return reply({**content, "control": call.api.url, "actions": call.door.actions})
 

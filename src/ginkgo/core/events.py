@@ -113,7 +113,8 @@ class Event:
         """What happened, in a few words."""
         words = self.state if self.kind == STATE else self.kind
         for name, value in (self.details or {}).items():
-            words += f", {name.replace('_', ' ')} {value}"
+            shown = f"{value:.2g}" if isinstance(value, float) else value
+            words += f", {name.replace('_', ' ')} {shown}"
         return f"{words}: {self.cause[-1]}" if self.cause else words
 
     def to_dict(self) -> dict[str, Any]:

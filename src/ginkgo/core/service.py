@@ -116,6 +116,7 @@ class Service(Place, Work):
     _ailing = 0
     _event_log: Log | None = None
     _reload_text = ""  # what `reload_error` says
+    _last_failure: dict[str, Any] | None = None  # for those who look from outside: data only
     _since: float | None = None  # when its state changed last, in seconds since the epoch
     _catchers: tuple[tuple[Any, Any], ...] = ()
     _entered = False

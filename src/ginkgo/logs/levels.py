@@ -45,6 +45,11 @@ def hold(name: str, level: str | int) -> int:
     return number
 
 
+def level_of(name: str) -> int:
+    """The level that counts for a logger: its own, or that of one above it."""
+    return logging.getLogger(_key(name)).getEffectiveLevel()
+
+
 def release(name: str) -> None:
     """Give a logger back the level that it has by configuration."""
     held = _held.pop(_key(name), None)

@@ -16,7 +16,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..config import Snapshot, settings, temporary
-from ..config.names import normalise
 from ..core.context import context
 from ..core.errors import GinkgoError
 from ..core.service import Service
@@ -59,11 +58,13 @@ class ForNow:
         Raises:
             ConfigError: it cannot be set for now, or must not be that.
         """
-        name = normalise(name)
+        name = temporary.check_name(settings, name)
+        old = plain(settings.get(name))
         self._configure(lambda: temporary.put(settings, name, value))
         self._expires(("set", name), seconds, lambda: self._take_back(name))
         return {
             "name": name,
+            "old": old,
             "value": plain(settings.get(name)),
             "origin": settings.origin(name),
             "until": self._until[("set", name)],
@@ -75,11 +76,14 @@ class ForNow:
         Raises:
             ConfigError: there is no such logger or level.
         """
-        number = levels.hold(name, level)
+        levels.check_logger(name)
         name = name or levels.ROOT
+        old = levels.level_of(name)
+        number = levels.hold(name, level)
         self._expires(("log-level", name), seconds, lambda: self._release(name))
         return {
             "logger": name,
+            "old": logging.getLevelName(old),
             "level": logging.getLevelName(number),
             "until": self._until[("log-level", name)],
         }

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..core.events import Event, log_of, within
+from ..core.events import FAILURE, Event, log_of, within
 from ..core.seen import path_of, walk
 from ..core.service import Service
 from ..logs.hiding import hide_all
 from ..logs.ring import rfc3339
+from .picture import failure_of
 
 Told = dict[str, Any]
 
@@ -62,10 +63,16 @@ class News:
         self._subscription.close()
 
     def _happened(self, event: Event) -> None:
+        service = event._service
+        if event.kind == FAILURE and service is not None:
+            # As data: an exception would keep alive what its frames hold.
+            told = failure_of(service)
+            if told is not None:
+                service._last_failure = {"time": rfc3339(event.time), **told}
         if self._followers:
-            told = _told(event, event.path)
+            news = _told(event, event.path)
             for follower in self._followers:
-                follower(told)
+                follower(news)
 
     @staticmethod
     def _path(event: Event, paths: dict[int, str]) -> str:

@@ -104,6 +104,7 @@ def details(service: Service, path: str) -> dict[str, Any]:
         "since": since(service),
         "restarts": restarts(service),
         "failure": failure_of(service),
+        "last_failure": field(service, "_last_failure"),
         "tasks": [{"name": name} for name in task_titles(service)],
         "address": address_of(service),
         "children": [f"{path}/{name}" for _, name in named(service)],

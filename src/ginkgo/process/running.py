@@ -20,6 +20,7 @@ import ginkgo
 from ..core import seen
 from ..core.errors import GinkgoError
 from ..core.service import Service
+from ..logs.before import lines_before
 from ..logs.hiding import hide, hide_all
 from ..logs.records import Records
 from ..logs.ring import Line, Ring
@@ -175,9 +176,15 @@ class Running:
         """Have `follower` called with each new event, from any thread; returns what ends it."""
         return self.news.follow(follower)
 
-    def log(self) -> list[Line]:
-        """The last lines of the log that are kept in memory, the oldest first."""
-        return self.ring.lines()
+    def log(self, most: int) -> list[Line]:
+        """The last lines of the log, the oldest first: those that are kept in memory, and before
+        them, where they are fewer than `most`, those of the log file."""
+        kept = self.ring.lines()
+        missing = most - len(kept)
+        if missing <= 0 or self.logfile is None or self.ring.dropped:
+            return kept
+        first = kept[0] if kept else None
+        return [*lines_before(self.logfile, first, missing, self.ring.parse), *kept]
 
     def follow_log(self, follower: Callable[[Line], object]) -> Callable[[], None]:
         """Have `follower` called with each new line, from any thread; returns what ends it."""
@@ -240,7 +247,9 @@ class Running:
             try:
                 told = change()
             except GinkgoError as error:
-                told = {"refused": hide(str(error)), "hint": error.hint or ""}
+                problems = getattr(error, "problems", ())
+                why = "; ".join(each.message for each in problems) or str(error)
+                told = {"refused": hide(why), "hint": error.hint or ""}
             done(told)
 
         self._poster.post(carry_out, self.root, carried_out)
