@@ -1,9 +1,9 @@
-"""From the values of the three settings to a Plan.
+"""From the values of the settings to a Plan.
 
 `logconfig` has four forms. A mistake anywhere raises ConfigError here, while the logging that runs
 knows nothing of it; what had been opened is closed again.
 
-    None                         loglevel, and the log file or the terminal
+    None                         loglevel and logformat, and the log file or the terminal
     {"level": ..., ...}          the arguments of logging.basicConfig
     {"version": 1, ...}          logging.config.dictConfig
     "logging.ini"                logging.config.fileConfig
@@ -22,6 +22,7 @@ from ginkgo.logs.advanced import explain, from_dict, from_file
 from ginkgo.logs.format import Formatter
 from ginkgo.logs.handler import LineHandler, Sink
 from ginkgo.logs.plan import LoggerPlan, Plan, Sinks, level_number
+from ginkgo.logs.tracing import TraceContext
 
 _BASIC_KEYS = {
     *("filename", "filemode", "stream", "handlers"),
@@ -42,6 +43,7 @@ def build(
     default_sink: Callable[[], Sink],
     *,
     dry: bool = False,
+    logformat: str = "text",
 ) -> Plan:
     """Return the plan for the values of the settings.
 
@@ -52,6 +54,7 @@ def build(
         default_sink: opens the log file of a daemon, or the terminal, when it is wanted.
         dry: the file handlers of dictConfig and fileConfig leave their files alone: the plan is
             not going to be used.
+        logformat: "text" or "json".
 
     Raises:
         ConfigError: a value is wrong; nothing is left open but what `sinks` remembers.
@@ -59,7 +62,8 @@ def build(
     """
     if logconfig is None:
         wanted = levels(loglevel)
-        handler = LineHandler(default_sink(), Formatter())
+        handler = LineHandler(default_sink(), formatter_of(logformat))
+        handler.addFilter(TraceContext())
         plan = Plan({name: LoggerPlan(level) for name, level in wanted.items()}, [handler])
         plan.loggers[""] = LoggerPlan(wanted[""], (handler,))
         return plan
@@ -80,6 +84,26 @@ def build(
         hint="Use a dict for logging.basicConfig, a dict with a version for dictConfig, "
         "or the path of a file for fileConfig.",
     )
+
+
+def formatter_of(logformat: str) -> logging.Formatter:
+    """Return what makes the lines.
+
+    Raises:
+        ConfigError: it takes a package that is not installed.
+    """
+    if logformat != "json":
+        return Formatter()
+    try:
+        from ginkgo.logs.json_format import JsonLines
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "pythonjsonlogger":
+            raise
+        raise ConfigError(
+            "logformat is 'json', and python-json-logger is not installed",
+            hint='pip install "ginkgo[json]"',
+        ) from error
+    return JsonLines()
 
 
 def levels(loglevel: object) -> dict[str, int]:
@@ -157,4 +181,6 @@ def _basic_handlers(
         sink = sinks.stream(config["stream"])
     else:
         sink = default_sink()
-    return [LineHandler(sink, formatter, encoding, errors)]
+    handler = LineHandler(sink, formatter, encoding, errors)
+    handler.addFilter(TraceContext("0"))  # for a format that names its ids
+    return [handler]

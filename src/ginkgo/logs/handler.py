@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     import _thread
 
 
+_PRIORITIES = (
+    (logging.CRITICAL, "<2>"),
+    (logging.ERROR, "<3>"),
+    (logging.WARNING, "<4>"),
+    (logging.INFO, "<6>"),
+    (-1, "<7>"),
+)
+
+
 class Sink(Protocol):
     """Where finished lines go. It outlives the handlers, which are made anew by every reload."""
 
@@ -54,6 +63,7 @@ class LineHandler(logging.Handler):
         self.sink = sink
         self._encoding = encoding
         self._errors = errors
+        self._is_journal = getattr(sink, "is_journal", False)
         super().__init__()
         self.setFormatter(formatter)
 
@@ -74,8 +84,20 @@ class LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record; a formatter that raises costs the line's form, not the line."""
         try:
-            data = (self.format(record) + "\n").encode(self._encoding, self._errors)
+            text = self.format(record)
+            if self._is_journal:
+                text = with_priority(text, record.levelno)
+            data = f"{text}\n".encode(self._encoding, self._errors)
         except Exception as error:  # noqa: BLE001 - a formatter may be the user's code
             text = f"{Formatter().format(record)} [the formatter raised {type(error).__name__}]\n"
             data = text.encode("utf-8", "backslashreplace")
         self.sink.write(data)
+
+
+def with_priority(text: str, level: int) -> str:
+    """Return `text` as the journal wants it: each line begins with the priority that it has.
+
+    Source: sd-daemon(3), syslog(3).
+    """
+    prefix = next(prefix for least, prefix in _PRIORITIES if level >= least)
+    return prefix + text.replace("\n", "\n" + prefix)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ginkgo.core.errors import ConfigError
 from ginkgo.logs.advanced import read_file
-from ginkgo.logs.build import build, levels
+from ginkgo.logs.build import build, formatter_of, levels
 from ginkgo.logs.files import LogFile
 from ginkgo.logs.handler import Sink
 from ginkgo.logs.opening import check_log_file
@@ -27,6 +27,15 @@ def check_level(loglevel: object) -> None:
         ConfigError: it is no level, nor a dict of levels.
     """
     levels(loglevel)
+
+
+def check_format(logformat: str) -> None:
+    """Check a value of `logformat`.
+
+    Raises:
+        ConfigError: it takes a package that is not installed.
+    """
+    formatter_of(logformat)
 
 
 def check_file(path: str | os.PathLike[str]) -> None:

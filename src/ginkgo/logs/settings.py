@@ -1,4 +1,4 @@
-"""The settings of 0.6 that logging reads: logconfig, logfile and loglevel."""
+"""The settings that logging reads: 0.6's logconfig, logfile and loglevel, and logformat."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from ginkgo.config import Setting
 
 
 class LogSettings:
-    """What the class that `log_settings` returns has; `setup.configure` takes the three values."""
+    """What the class that `log_settings` returns has; `setup.configure` takes the values."""
 
     logconfig: str | dict[str, Any] | None
     logfile: str
     loglevel: str | int | dict[str, str | int]
+    logformat: str
 
 
 def default_logfile(name: str) -> str:
@@ -51,6 +52,13 @@ def log_settings(name: str) -> type[LogSettings]:
             default="debug",
             help="Log level to use. Valid options: debug, info, warning, critical\n"
             "Ignored if logconfig is set.",
+        )
+        logformat: str = Setting(
+            "logformat",
+            default="text",
+            help="What a log line is: text, or json for those who collect logs by machine\n"
+            '(pip install "ginkgo[json]"). Ignored if logconfig is set.',
+            choices=("text", "json"),
         )
 
     return Declared

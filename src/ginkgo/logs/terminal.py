@@ -52,6 +52,9 @@ class Terminal:
         fd: the descriptor; it is neither closed nor made non-blocking, because others share it.
         broken: told when the reader is gone.
         backlog: how many bytes wait at most for a reader that does not read.
+
+    Attributes:
+        is_journal: whether systemd's journal reads it (systemd.exec(5), ``$JOURNAL_STREAM``).
     """
 
     def __init__(self, fd: int, broken: BrokenPipe, *, backlog: int = _BACKLOG) -> None:
@@ -66,7 +69,9 @@ class Terminal:
         self._lost = 0
         self._draining = False
         # Only a pipe or a socket blocks in the midst of a line: elsewhere it goes in one write().
-        mode = os.fstat(fd).st_mode
+        found = os.fstat(fd)
+        mode = found.st_mode
+        self.is_journal = os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
         self._piece = _PIPE_BUF if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else sys.maxsize
 
     def write(self, data: bytes) -> None:
