@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 from ..core.errors import ConfigError
 from .asyncio_server import Connection, Connections, Kind
-from .listening import raised_by
+from .listening import FIRST_WORD, raised_by
 from .traffic import add_traffic
 
 
@@ -229,8 +229,8 @@ class ProtocolServer(Connections):
             connection.watch(protocol)
             if await self._connect(protocol, connection) is None:
                 self._ended(connection)
-            elif self._emptied is not None:
-                connection.tell()
+            elif self._emptied is not None:  # what its peer has sent with its connect is read first
+                self._loop.call_later(FIRST_WORD, connection.tell)
         except asyncio.CancelledError:
             connection.hang_up()
             self._ended(connection)
@@ -262,6 +262,11 @@ class ProtocolConnection(Connection):
     def __init__(self, server: Any, kind: Kind, fd: int) -> None:
         super().__init__(server, kind, fd)
         self.protocol: Any = None
+
+    @property
+    def is_new(self) -> bool:  # type: ignore[override]
+        """Whether no request has come yet, where the protocol is one of uvicorn's for HTTP."""
+        return getattr(self.protocol, "cycle", self) is None
 
     def watch(self, protocol: Any) -> None:
         """Be called when the connection of `protocol` is lost."""
