@@ -89,7 +89,7 @@ def reply(content: Mapping[str, Any], status: int = 200) -> Answer:
     return Answer(status, json.dumps(content, allow_nan=False).encode("ascii") + b"\n")
 
 
-def error(status: int, what: str, why: str, do: str = "", **more: Any) -> Answer:
+def error(status: int, what: str, why: str, do: str = "", /, **more: Any) -> Answer:
     """Return an error: what happened, why, and what to do next."""
     return reply({**more, "error": {"what": what, "why": why, "do": do}}, status)
 
