@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 COLOURS = {0: "green", 3: "red", 4: "red", 150: "yellow", 151: "red"}
 
 LAST_LINES = 5
-"""Of the log, below the status."""
+MOST_LINES = 15
+"""Of the log, below the status; and where there are tracebacks among them."""
 
 TROUBLES = 10
 """So many are named in the status; the tree has them all."""
@@ -66,9 +67,9 @@ class More:
         if self._lines:
             width = columns()
             yield ""
-            for line in self._lines:
-                for part in escape_lines(line).split("\n"):
-                    yield paint(cut(part, width), "dim")
+            parts = [part for line in self._lines for part in escape_lines(line).split("\n")]
+            for part in parts[-MOST_LINES:]:
+                yield paint(cut(part, width), "dim")
 
 
 def describe(picture: dict[str, Any], code: int) -> Iterator[str]:

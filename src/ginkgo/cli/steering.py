@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..control import manager
 from ..control.client import NotAnswering, Refused
-from ..core.errors import ApplicationFailed, TemporaryFailure
+from ..core.errors import (
+    ApplicationFailed,
+    ConfigError,
+    GinkgoError,
+    TargetNotFound,
+    TemporaryFailure,
+)
 from .ctl import locate
 from .output import Output, duration, table
 from .texts import text
@@ -28,7 +34,11 @@ def on_service(options: argparse.Namespace) -> int:
     out = Output(as_json=options.json, quiet=options.quiet)
     action, path = options.action, options.arguments[0]
     began = time.monotonic()
-    told, name = _post(options, f"/api/v1/{action}", {"path": path}, f"the {action} of {path}")
+    what = f"the {action} of {path}"
+    told, name = _post(options, f"/api/v1/{action}", {"path": path}, what, TargetNotFound)
+    if told.get("accepted"):  # it is the root's path: the whole process stops
+        out.result(told, f"asked {name} to stop")
+        return 0
     took = duration(time.monotonic() - began)
     if told.get("outcome") == "failed":
         raise ApplicationFailed(
@@ -91,12 +101,17 @@ def shown(value: Any) -> str:
 
 
 def _post(
-    options: argparse.Namespace, path: str, body: dict[str, Any], what: str
+    options: argparse.Namespace,
+    path: str,
+    body: dict[str, Any],
+    what: str,
+    refused: type[GinkgoError] = ConfigError,
 ) -> tuple[dict[str, Any], str]:
     """Have something done; returns the answer, and what to call the instance.
 
     Args:
         what: it is, for an error that it took too long.
+        refused: what to raise where it is refused.
     """
     found, name = locate(options)
     manager.need_running(found, name)
@@ -113,4 +128,4 @@ def _post(
         except Refused as refusal:
             if "outcome" in refusal.answer:
                 return refusal.answer, name
-            raise
+            raise refused(str(refusal), hint=refusal.hint) from None

@@ -67,7 +67,7 @@ def draw(frame: dict[str, Any]) -> None:
     """Draw a picture over the one before."""
     height = os.get_terminal_size(sys.stdout.fileno()).lines
     lines = [f"{line}\x1b[K" for line in described(frame, height - 1)]
-    sys.stdout.write(HOME + "\r\n".join(lines) + "\x1b[J")
+    sys.stdout.write(HOME + "\n".join(lines) + "\x1b[J")
     sys.stdout.flush()
 
 
