@@ -30,6 +30,9 @@ NUMBERS = "TASKS CONN REQ REQ/S ERRORS RESTARTS"
 OTHERS = 58
 """Characters of a line that are not the service's name."""
 
+ABOVE = 4
+"""Lines above the services."""
+
 ENTER, HOME, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[H", "\x1b[?25h\x1b[?1049l"
 """Another screen without a cursor, its upper left corner, and back (xterm's control sequences)."""
 
@@ -66,7 +69,7 @@ def drawable() -> bool:
 def draw(frame: dict[str, Any]) -> None:
     """Draw a picture over the one before."""
     height = os.get_terminal_size(sys.stdout.fileno()).lines
-    lines = [f"{line}\x1b[K" for line in described(frame, height - 1)]
+    lines = [f"{line}\x1b[K" for line in described(frame, height)]
     sys.stdout.write(HOME + "\n".join(lines) + "\x1b[J")
     sys.stdout.flush()
 
@@ -168,7 +171,9 @@ def described(frame: dict[str, Any], height: int | None) -> Iterator[str]:
     yield cut(_totals(frame), width)
     yield ""
     services = frame["services"]
-    room = len(services) if height is None else max(1, height - 5)
+    room = len(services)
+    if height is not None and room > height - ABOVE:
+        room = max(1, height - ABOVE - 1)
     longest = None if width is None else max(12, width - OTHERS)
     rows = [_cells(one, longest) for one in services[:room]]
     head, *lines = table(HEAD, rows, right=NUMBERS)
