@@ -105,7 +105,7 @@ class Fake:
             "text": text or state,
         }
         self.events.append(event)
-        self.send("events", f"id: {event['number']}\nevent: event\ndata: {json.dumps(event)}\n\n")
+        self.send("events", message("event", event))
 
     def become(
         self, path: str, state: str, why: str | None = None, text: str | None = None
@@ -116,9 +116,10 @@ class Fake:
 
     def log(self, text: str, level: str = "INFO", service: str = "Shop") -> None:
         """A line is logged."""
+        text = f"2026-11-24 12:00:00,000 {level:>9} {service}: {text}"
         line = {"time": time.time(), "level": level, "service": service, "text": text}
         self.lines.append(line)
-        self.send("log", f"event: line\ndata: {json.dumps(line)}\n\n")
+        self.send("log", message("line", line))
 
     # -- what it says
 
@@ -205,17 +206,28 @@ class Fake:
         if path == "samples":
             return 200, self.samples()
         if path == "events":
-            after = int(query.get("after", 0))
-            return 200, {"events": [e for e in self.events if e["number"] > after][-100:]}
+            return 200, {"events": self.after(query)[-100:]}
         if path == "log":
-            wanted = int(query.get("lines", 100))
-            kept = [line for line in self.lines if passes(line, query)]
-            return 200, {"lines": kept[-wanted:] if wanted else [], "logfile": None}
+            return 200, {"lines": self.last_lines(query), "logfile": None}
         if path.startswith("services/"):
             service = self.service(path.removeprefix("services/"))
             if service is not None:
                 return 200, service
         return 404, {"error": {"what": "There is no such thing", "why": "It is not.", "do": ""}}
+
+    def after(self, query: dict[str, str]) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["number"] > int(query.get("after", 0))]
+
+    def last_lines(self, query: dict[str, str]) -> list[dict[str, Any]]:
+        wanted = int(query.get("lines", 100))
+        kept = [line for line in self.lines if passes(line, query)]
+        return kept[-wanted:] if wanted else []
+
+    def past(self, stream: str, query: dict[str, str]) -> list[str]:
+        """What a stream begins with."""
+        if stream == "events":
+            return [message("event", event) for event in self.after(query)]
+        return [message("line", line) for line in self.last_lines(query)]
 
     def act(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """What a POST is answered with."""
@@ -247,6 +259,10 @@ def setting(
         "until": None,
         **more,
     }
+
+
+def message(event: str, data: dict[str, Any]) -> str:
+    return f"id: {data.get('number', 0)}\nevent: {event}\ndata: {json.dumps(data)}\n\n"
 
 
 def walk(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -309,17 +325,16 @@ class Handler(BaseHTTPRequestHandler):
         return token is None or f"token={token}" in self.headers.get("Cookie", "")
 
     def stream(self, name: str, query: dict[str, str]) -> None:
-        waiting: queue.Queue[str | None] = queue.Queue()
-        self.server.fake.listeners.append((name, waiting))
+        fake, waiting = self.server.fake, queue.Queue[str | None]()
+        fake.listeners.append((name, waiting))
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
         self.wfile.write(b": hello\n\n")
-        for event in self.server.fake.events if name == "events" else ():
-            if event["number"] > int(query.get("after", 0)):
-                waiting.put(f"event: event\ndata: {json.dumps(event)}\n\n")
+        for told in fake.past(name, query):
+            self.wfile.write(told.encode())
         try:
             while (text := waiting.get()) is not None:
                 if name == "log" and not passes(json.loads(text.split("data: ")[1]), query):
@@ -328,7 +343,7 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             pass  # the page has gone
         finally:
-            self.server.fake.listeners.remove((name, waiting))
+            fake.listeners.remove((name, waiting))
 
     def json(self, status: int, content: dict[str, Any], *headers: tuple[str, str]) -> None:
         self.reply(status, json.dumps(content).encode(), "application/json", *headers)

@@ -155,7 +155,9 @@ def test_a_lost_connection_is_said_and_a_regained_one_healed(
     again = Address(fake, address.server_port)
     try:
         expect(lost).to_be_hidden()
-        expect(page.get_by_text("The connection is back.")).to_be_attached()
+        expect(
+            page.get_by_text("The connection is back; the process is a new one.")
+        ).to_be_visible()
         expect(page.get_by_role("heading", level=1)).to_contain_text("1 of 8 services has failed")
         expect(page.locator(".events li")).to_have_count(2)
         fake.become("Shop/Mailer", "ready")  # and what happens now is seen at once again

@@ -24,7 +24,7 @@ def test_the_first_look_says_that_all_is_well(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text(
         "All 8 services are ready, up for 3 d."
     )
-    expect(page.get_by_role("list", name="What is wrong").locator("li")).to_have_count(0)
+    expect(page.get_by_role("list", name="What to know").locator("li")).to_have_count(0)
     expect(page.get_by_role("treeitem")).to_have_count(8)
     assert page.title() == "Overview · shop is ready"
 
@@ -34,7 +34,7 @@ def test_a_failure_and_its_end_are_seen_as_they_happen(page: Page, fake: Fake) -
     expect(page.get_by_role("heading", level=1)).to_have_text(
         "Degraded: 1 of 8 services has failed."
     )
-    wrong = page.get_by_role("list", name="What is wrong")
+    wrong = page.get_by_role("list", name="What to know")
     expect(wrong).to_contain_text("Shop/Mailer ConnectionError: the relay is gone")
     mailer = page.locator('[data-key="Shop/Mailer"][role=treeitem]')
     expect(mailer.locator(".state")).to_have_text("failed")
@@ -73,7 +73,7 @@ def test_a_refused_reload_is_told_with_its_reasons(
         "now": {"loop": "gevent", "seconds": 3.2, "path": "Shop/Clock", "doing": "tick"},
     }
     page = window(address.url)
-    wrong = page.get_by_role("list", name="What is wrong")
+    wrong = page.get_by_role("list", name="What to know")
     expect(wrong).to_contain_text("was refused: shop.conf.py:12: rate: 'many' is no int")
     expect(wrong).to_contain_text("The gevent loop is blocked for 3 s by Shop/Clock: tick")
 
@@ -197,7 +197,7 @@ def test_log_lines_come_as_they_are_written_and_are_filtered_where_they_are_kept
     log = page.get_by_role("log")
     expect(log).to_contain_text("it was before")
     fake.log("the disk is full", "ERROR", "Shop/Database")
-    expect(log.locator("p").last).to_contain_text("ERROR Shop/Database the disk is full")
+    expect(log.locator("p").last).to_contain_text("ERROR Shop/Database: the disk is full")
     page.get_by_role("combobox", name="Least level").select_option("ERROR")
     expect(log.locator("p")).to_have_count(1)
     assert page.evaluate("location.hash") == "#/logs?level=ERROR"
@@ -227,7 +227,7 @@ def test_nothing_that_the_api_tells_is_markup(window: Open, address: Address, fa
     fake.log(CANARY, "ERROR", CANARY)
     fake.more |= {"target": CANARY, "python": CANARY, "config": CANARY}
     page = window(address.url)
-    expect(page.get_by_role("list", name="What is wrong")).to_contain_text(CANARY)
+    expect(page.get_by_role("list", name="What to know")).to_contain_text(CANARY)
     for view in ("#/events", "#/logs", "#/settings"):
         page.goto(address.url + view)
         expect(page.locator("main")).to_contain_text(CANARY)

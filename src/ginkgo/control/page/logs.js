@@ -5,7 +5,7 @@ import { act, action, allowed, command, shell } from "./ask.js";
 import { h, later, say } from "./dom.js";
 import { live } from "./live.js";
 import { seconds, terms } from "./parts.js";
-import { clock, count, iso } from "./words.js";
+import { count, iso } from "./words.js";
 
 const LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"];
 const FIRST = 200; // lines to begin with
@@ -30,45 +30,41 @@ export function logsView(_path, query) {
   let held = null; // lines that came while paused
   let round = 0;
   let gone = false;
-  let source = "";
 
   function filter() {
     return { service: service.value.trim(), level: level.value, grep: grep.value };
   }
 
+  // The last lines come first, then each new one.
   function begin() {
     const mine = ++round;
+    let open = false;
     stop();
-    let early = []; // lines that come while the last ones are asked for
-    close = listen("log", { ...filter(), lines: 0 }, "line", {
-      async opened() {
-        await first(early, () => mine === round);
-        early = null;
+    close = listen("log", { ...filter(), lines: FIRST }, "line", {
+      opened() {
+        if (mine !== round) return;
+        open = true;
+        box.replaceChildren();
+        say(note, "No line matches yet.");
       },
       told(line) {
-        if (mine !== round) return;
-        if (early) early.push(line);
-        else add([line]);
+        if (mine === round) add([line]);
       },
       lost() {
         if (mine !== round || gone) return;
         close = null;
+        if (!open) explain(mine);
         again = setTimeout(begin, 2000);
       },
     });
   }
 
-  // Asked for when the stream is open, so that no line is written between the two.
-  async function first(early, wanted) {
+  // A stream cannot say why it is refused; the same question without a stream can.
+  async function explain(mine) {
     try {
-      const past = await get("log", { ...filter(), lines: FIRST });
-      if (!wanted()) return;
-      box.replaceChildren();
-      add([...past.lines, ...fresh(past.lines, early)]);
-      source = past.logfile ? `From ${past.logfile}` : "Kept in memory: there is no logfile";
-      say(note, box.firstChild ? source : "No line matches yet.");
+      await get("log", { ...filter(), lines: 1 });
     } catch (error) {
-      if (wanted()) say(note, [error.message, error.why].filter(Boolean).join(": "));
+      if (mine === round) say(note, [error.message, error.why].filter(Boolean).join(": "));
     }
   }
 
@@ -89,7 +85,7 @@ export function logsView(_path, query) {
     box.append(...lines.map(drawn));
     while (box.children.length > KEPT) box.firstElementChild.remove();
     if (follow) box.scrollTop = box.scrollHeight;
-    if (lines.length) say(note, source);
+    if (lines.length) say(note, live.status?.logfile ? `From ${live.status.logfile}` : "Kept in memory: there is no logfile");
   }
 
   pause.addEventListener("click", () => {
@@ -125,25 +121,14 @@ export function logsView(_path, query) {
   };
 }
 
-// Those of `early` that are not already the last ones of `past`.
-function fresh(past, early) {
-  const same = (a, b) => a.text === b.text && a.time === b.time;
-  for (let size = Math.min(early.length, past.length); size > 0; size -= 1) {
-    const tail = past.slice(-size);
-    if (tail.every((line, index) => same(line, early[index]))) return early.slice(size);
-  }
-  return early;
-}
-
-function drawn(line) {
-  const level = LEVELS.includes(line.level) ? line.level : "";
+// The line as it was written, with its level told by colour as well.
+function drawn({ text, level, time, service }) {
+  const known = LEVELS.includes(level) ? level : "";
+  const at = known ? text.indexOf(known) : -1;
   return h(
     "p",
-    { class: level && `level-${level.toLowerCase()}` },
-    line.time != null && h("time", { datetime: iso(line.time) }, clock(line.time), " "),
-    level && h("span", { class: "level" }, level, " "),
-    line.service && h("span", { class: "service" }, line.service, " "),
-    h("span", { class: "text" }, line.text),
+    { class: known && `level-${known.toLowerCase()}`, title: [iso(time), service].filter(Boolean).join(" ") || null },
+    at < 0 ? text : [text.slice(0, at), h("span", { class: "level" }, known), text.slice(at + known.length)],
   );
 }
 

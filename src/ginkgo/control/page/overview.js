@@ -6,7 +6,7 @@ import { Graphs } from "./graphs.js";
 import { live } from "./live.js";
 import { eventList, events, facts, section, troubles } from "./parts.js";
 import { Tree } from "./tree.js";
-import { bytes, clock, count, duration, lag, overall, percent } from "./words.js";
+import { bytes, clock, count, duration, lag, moment, now, overall, percent, reason } from "./words.js";
 
 const EVENTS = 20;
 
@@ -15,7 +15,7 @@ const tree = new Tree(); // what is opened in it stays so from one look to the n
 export function overview() {
   const mark = symbol("other");
   const heading = h("h1", { tabindex: "-1" });
-  const why = h("ul", { class: "troubles", "aria-label": "What is wrong" });
+  const why = h("ul", { class: "troubles", "aria-label": "What to know" });
   const list = h("dl", { class: "facts" });
   const buttons = h("div", { class: "buttons" });
   const graphs = new Graphs();
@@ -57,17 +57,19 @@ export function overview() {
 // What is not as it should be, the worst first.
 function wrong(status) {
   const items = [];
-  for (const { path, state, why } of status.failed ?? []) {
-    items.push({ key: path, state: state === "ready" ? "degraded" : "failed", path, text: why ?? state });
+  for (const each of status.failed ?? []) {
+    const { path, state } = each;
+    items.push({ key: path, state: state === "ready" ? "degraded" : "failed", path, text: reason(each) || state });
   }
-  const now = status.blocked?.now;
-  if (now) {
-    const by = [now.path, now.doing].filter(Boolean).join(": ");
-    const text = `The ${now.loop ?? ""} loop is blocked for ${duration(now.seconds)}${by && ` by ${by}`}`;
+  const blocked = status.blocked?.now;
+  if (blocked) {
+    const by = [blocked.path, blocked.doing].filter(Boolean).join(": ");
+    const text = `The ${blocked.loop ?? ""} loop is blocked for ${duration(blocked.seconds)}${by && ` by ${by}`}`;
     items.push({ key: "/blocked", state: "failed", text });
   }
-  for (const { path, state, why } of status.not_ready ?? []) {
-    items.push({ key: `${path}/`, state, path, text: why ? `${state}: ${why}` : state });
+  for (const each of status.not_ready ?? []) {
+    const { path, state } = each;
+    items.push({ key: `${path}/`, state, path, text: [state, reason(each)].filter(Boolean).join(": ") });
   }
   const last = status.last_reload;
   if (last && last.outcome !== "done") {
@@ -81,6 +83,11 @@ function wrong(status) {
   for (const each of last?.needs_restart ?? []) {
     const text = `${each.name} is ${each.new} in the configuration (${each.origin ?? "?"}), and in effect only after a restart`;
     items.push({ key: `/restart ${each.name}`, state: "degraded", text });
+  }
+  for (const { what, name, until } of status.for_now ?? []) {
+    const long = until ? `for ${duration(moment(until) - now())} more` : "until it is stopped";
+    const text = what === "set" ? `The setting ${name} is set ${long}` : `The logger ${name} has another level ${long}`;
+    items.push({ key: `/${what} ${name}`, state: "other", text });
   }
   return items;
 }

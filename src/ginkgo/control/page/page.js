@@ -23,6 +23,7 @@ const main = document.getElementById("main");
 let view = null;
 let shown = null; // the address that the view is of
 let announced = "";
+let pid = 0;
 
 // "#/service/App/Db" -> the view, what it is of, and its query.
 function route() {
@@ -42,9 +43,9 @@ function plain(text) {
 
 function draw() {
   if (live.connection === "login") return signIn();
-  connection();
+  const back = connection();
   if (!live.status) return;
-  head();
+  head(back);
   const [name, path, query] = route();
   const place = `${name} ${path}`;
   if (place !== shown) {
@@ -63,7 +64,7 @@ function draw() {
   document.title = `${view.title} · ${live.status.name} is ${live.status.state}`;
 }
 
-function head() {
+function head(back) {
   const { status } = live;
   const [state, text] = overall(status);
   say(document.getElementById("name"), status.name);
@@ -73,11 +74,16 @@ function head() {
   say(pill, status.state);
   say(document.getElementById("version"), [`Ginkgo ${status.version ?? ""}`, status.actions ? "" : "read only"].filter(Boolean).join(" · "));
   const now = `${state} ${status.failed?.length ?? 0}`;
-  if (announced && announced !== now) tell(state, text);
+  const news = [];
+  if (back) news.push(pid === status.pid ? "The connection is back." : "The connection is back; the process is a new one.");
+  if (announced && announced !== now) news.push(text);
+  if (news.length) tell(state, news.join(" "));
   announced = now;
+  pid = status.pid;
 }
 
 // A lost connection is said, with how old what is shown is; what is shown stays, and fades.
+// Returns whether it has just come back.
 function connection() {
   const line = document.getElementById("lost");
   const lost = live.connection === "lost";
@@ -86,8 +92,10 @@ function connection() {
     const old = live.freshAt ? ` What is shown is from ${clock(live.freshAt / 1000)}.` : "";
     const ended = ["stopping", "stopped"].includes(live.status?.state) ? "It was stopping, and answers no more." : "No answer.";
     say(line, `${ended}${old} Trying again …`);
-  } else if (!line.hidden && live.status) tell("ready", "The connection is back.");
+  }
+  const back = !lost && !line.hidden;
   line.hidden = !lost;
+  return back;
 }
 
 function signIn() {

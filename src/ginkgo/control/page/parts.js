@@ -65,7 +65,11 @@ export function events(list, items) {
 
 function eventText(event) {
   // The path stands before it already.
-  if (event.text) return event.text.replace(`: ${event.path}: `, ": ");
+  const text = event.text?.replace(`: ${event.path}: `, ": ");
+  if (text && event.kind === "backoff") {
+    return text.replace(/, seconds (\d[\d.]*)/, (_, seconds) => ` of ${Number(Number(seconds).toPrecision(2))} s`);
+  }
+  if (text) return text;
   const words = event.kind === "state" ? event.state : event.kind;
   const cause = event.cause?.at(-1);
   return cause ? `${words}: ${cause.path}: ${cause.error}: ${cause.message}` : words;
@@ -95,7 +99,7 @@ export function settings(list, items, after) {
       marks(head.lastElementChild, setting);
       say(value.firstElementChild, written(setting.value));
       say(value.lastElementChild, origin(setting));
-      say(help, setting.help ?? "");
+      say(help, [setting.help, setting.problem].filter(Boolean).join(" – "));
       const may = allowed() && !setting.secret && !setting.restart_required;
       if (may && !buttons.firstChild) {
         const change = action("Set for now …", () => change_(element.setting, after));
@@ -108,13 +112,21 @@ export function settings(list, items, after) {
 }
 
 function origin(setting) {
-  const from = setting.origin ?? "default";
+  const from = place(setting.origin ?? "default");
   const standard = written(setting.default);
   return standard === written(setting.value) || setting.secret ? from : `${from} · default ${standard}`;
 }
 
+// "/srv/shop/shop.conf.py:12" -> "shop.conf.py:12", where that is beside the configuration.
+function place(path) {
+  const config = live.status?.config ?? "";
+  const folder = config.slice(0, config.lastIndexOf("/") + 1);
+  return folder.length > 1 && path.startsWith(folder) ? path.slice(folder.length) : path;
+}
+
 function written(value) {
   if (value === null || value === undefined) return "None";
+  if (typeof value === "boolean") return value ? "True" : "False";
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 

@@ -5,7 +5,7 @@ import { allowed, action, shell } from "./ask.js";
 import { h, keyed, say, serviceLink, set, show, symbol } from "./dom.js";
 import { live } from "./live.js";
 import * as parts from "./parts.js";
-import { ago, bytes, clock, moment } from "./words.js";
+import { ago, bytes, clock, moment, reason } from "./words.js";
 
 export function serviceView(path) {
   const mark = symbol("other");
@@ -52,7 +52,7 @@ export function serviceView(path) {
     show(mark, service.state);
     say(state, service.state);
     set(state, "class", `pill is-${service.state}`);
-    say(why, service.why ?? "");
+    say(why, reason(service));
     parts.facts(facts, [
       ["Since", service.since && `${clock(service.since)}, ${ago(service.since)}`],
       ["Restarts", service.restarts],
@@ -64,15 +64,16 @@ export function serviceView(path) {
       buttons.append(
         action("Restart …", () => parts.restartService(path)),
         action("Reload …", () => parts.reloadService(path)),
-        action("Stop …", () => parts.stopService(path), "grave"),
       );
+      // The root is the whole instance, and that is stopped from the overview.
+      if (path.includes("/")) buttons.append(action("Stop …", () => parts.stopService(path), "grave"));
     }
     drawFailure(service.failure);
     list(below, children, service.children ?? [], (child) => child, (element, child) => {
       const node = live.paths.get(child);
       if (!element.firstChild) element.append(symbol("other"), serviceLink(child, child.split("/").at(-1)), h("span", { class: "more" }));
       show(element.firstChild, node?.state);
-      say(element.lastChild, [node?.state, node?.why].filter(Boolean).join(": "));
+      say(element.lastChild, [node?.state, node && reason(node)].filter(Boolean).join(": "));
     });
     list(busy, tasks, grouped(service.tasks ?? []), (task) => task.name, (element, { name, number, since }) => {
       say(element, [number > 1 ? `${name} × ${number}` : name, since && ago(since)].filter(Boolean).join(" · "));

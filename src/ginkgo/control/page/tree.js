@@ -2,7 +2,7 @@
 // Rows are flat and keyed by path, so that what is focused and opened stays while states change.
 
 import { h, keyed, say, serviceHref, set, show, symbol } from "./dom.js";
-import { count, duration, iso, moment, now } from "./words.js";
+import { count, duration, iso, moment, now, reason } from "./words.js";
 
 const SMALL = 40; // services: a tree of no more is open from the start
 
@@ -208,5 +208,5 @@ function paint(element, { node, level, place, siblings, parent, open, hit }) {
   if (node.since) facts.push(duration(now() - moment(node.since), 1));
   say(more, facts.join(" · "));
   set(more, "title", node.since ? `${node.state} since ${iso(node.since)}` : null);
-  say(why, node.why ?? "");
+  say(why, reason(node));
 }

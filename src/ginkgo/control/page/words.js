@@ -91,6 +91,11 @@ export function count(number, one, many = `${one}s`) {
   return `${Number(number).toLocaleString("en")} ${number === 1 ? one : many}`;
 }
 
+// Why a service is as it is, without its path, which stands before it already.
+export function reason({ why, path }) {
+  return why?.startsWith(`${path}: `) ? why.slice(path.length + 2) : (why ?? "");
+}
+
 // The instance in a sentence, and what colour and symbol it has.
 export function overall(status) {
   const all = status.services ?? 0;
