@@ -6,8 +6,10 @@ A secret setting prints as `****` because its name is known. What an application
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from .names import environment_name
 from .snapshot import Entry, Snapshot
@@ -35,7 +37,19 @@ def secret_values(snapshot: Snapshot, environ: Mapping[str, str]) -> set[str]:
     for name, value in environ.items():
         if any(word in name.upper() for word in _WORDS) and not name.upper().endswith("_FILE"):
             found.add(value)
-    return {text for text in found if len(text) >= SHORTEST}
+    spelt = {each for text in found for each in _spellings(text)}
+    return {text for text in spelt if len(text) >= SHORTEST}
+
+
+def _spellings(text: str) -> Iterator[str]:
+    """Yield the ways in which a secret is met: in JSON, in a repr, in a URL, line by line."""
+    yield text
+    if not text.isalnum():
+        yield json.dumps(text)[1:-1]
+        yield json.dumps(text, ensure_ascii=False)[1:-1]
+        yield repr(text)[1:-1]
+        yield from (quote(text, safe=""), quote_plus(text))
+        yield from (line.strip() for line in text.splitlines())
 
 
 def _texts(value: Any, depth: int = 3) -> Iterator[str]:
