@@ -20,6 +20,7 @@ Source: unix(7), SCM_RIGHTS.
 from __future__ import annotations
 
 import json
+import os
 import socket as socket_module
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -66,13 +67,13 @@ class Channel:
             EOFError: the other one is gone.
         """
         try:
-            data, fds, _, _ = socket_module.recv_fds(
-                self.socket, _CHUNK, _AT_MOST, socket_module.MSG_CMSG_CLOEXEC
-            )
+            data, fds, _, _ = socket_module.recv_fds(self.socket, _CHUNK, _AT_MOST)
         except ConnectionResetError:
             data, fds = b"", []
         if not data:
             raise EOFError
+        for fd in fds:
+            os.set_inheritable(fd, False)
         self._fds.extend(fds)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:

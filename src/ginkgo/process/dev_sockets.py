@@ -105,7 +105,7 @@ class Sockets:
 
     def _forget(self, kept: Kept) -> None:
         self._kept.remove(kept)
-        os.close(kept.fd)
+        native.original("os", "close")(kept.fd)  # now: gevent's is for later
 
 
 def _in_the_way(fd: int, address: Address) -> bool:
