@@ -410,7 +410,7 @@ def test_log_prints_all_of_it(shop: Workshop, fake: Start) -> None:
     assert shop.ctl("fake.App", "log").stdout == "one\ntwo\n"
     assert shop.ctl("-p", str(one.pid), "log").stdout == "one\ntwo\n"
     lines = shop.ctl("fake.App", "log", "--json").stdout.splitlines()
-    assert [json.loads(line)["line"] for line in lines] == ["one", "two"]
+    assert [json.loads(line)["text"] for line in lines] == ["one", "two"]
 
 
 def test_a_last_line_without_its_end_is_in_the_json_too(shop: Workshop, fake: Start) -> None:
@@ -418,11 +418,11 @@ def test_a_last_line_without_its_end_is_in_the_json_too(shop: Workshop, fake: St
     path.write_text("one\ntwo")
     fake(FAKE_LOGFILE=str(path))
     lines = shop.ctl("fake.App", "log", "--json").stdout.splitlines()
-    assert [json.loads(line)["line"] for line in lines] == ["one", "two"]
+    assert [json.loads(line)["text"] for line in lines] == ["one", "two"]
     tail = shop.begin("ginkgoctl", "fake.App", "logtail", "--json")
     tail.wait_for("one")
     assert tail.stops(signal.SIGINT) == 130
-    assert [json.loads(line)["line"] for line in tail.lines] == ["one", "two"]
+    assert [json.loads(line)["text"] for line in tail.lines] == ["one", "two"]
 
 
 def test_a_log_that_is_only_a_guess_is_told_as_that(shop: Workshop) -> None:

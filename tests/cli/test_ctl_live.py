@@ -149,7 +149,7 @@ def test_a_service_that_there_is_not_is_told_with_the_nearest(shop: Workshop, ap
 
 def test_a_setting_is_set_for_a_time(shop: Workshop, app: Program) -> None:
     (told,) = lines(shop.ctl("app.App", "set", "rate", "12", "--for", "10m"))
-    assert told == "rate is 12, for 10 min 00 s"
+    assert told == "rate: 10 -> 12, for 10 min 00 s"
     lines(shop.ctl("app.App", "reload", "App/Db"))
     app.wait_for("App/Db: reloaded, the rate is 12$")
     listed = lines(shop.ctl("app.App", "settings"))
@@ -183,7 +183,7 @@ def test_what_cannot_be_set_is_refused_with_the_reason(
 
 def test_a_logger_has_another_level_for_a_time(shop: Workshop, app: Program) -> None:
     (told,) = lines(shop.ctl("app.App", "log-level", "app.db", "error", "--for", "1h"))
-    assert told == "the level of app.db is ERROR, for 1 h 00 min"
+    assert told == "the level of app.db: DEBUG -> ERROR, for 1 h 00 min"
     before = len(app.lines)
     lines(shop.ctl("app.App", "restart", "App/Db"))
     assert not [line for line in app.lines[before:] if "a warning" in line]

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from ..core.errors import GinkgoError
+from ..core.errors import GinkgoError, UsageError
 from ..logs.escape import escape
 from ..process.dev_channel import DEV_FD
 from ..process.options import Options
@@ -19,12 +19,15 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         Unavailable: watchfiles is not installed.
         TargetNotFound: there is no such config file.
+        UsageError: none was named, and there is not just one.
     """
     if DEV_FD in os.environ:
         return _inside(options)
     from ..process.dev import Developing
     from ..process.target import check_exists
 
+    if options.target is None:
+        options.target = _config_here()
     config = [options.target] if is_config_file(options.target) else []
     for path in config:
         check_exists(path)
@@ -53,8 +56,22 @@ def parser() -> argparse.ArgumentParser:
         help="one more file or folder that it depends on, templates for example; may be repeated",
     )
     add_common(made)
-    made.add_argument("target", metavar="TARGET", help=TARGET_HELP)
+    made.add_argument(
+        "target",
+        nargs="?",
+        metavar="TARGET",
+        help=f"{TARGET_HELP}; the config file of the current folder, where there is one [*.conf.py]",
+    )
     return made
+
+
+def _config_here() -> str:
+    """The one config file of the current folder."""
+    found = sorted(name for name in os.listdir() if name.endswith(".conf.py"))
+    if len(found) == 1:
+        return found[0]
+    there = f"there are {', '.join(found)}" if found else "there is no config file here (*.conf.py)"
+    raise UsageError(f"which service? {there}", hint="ginkgo dev module.Class, or a config file")
 
 
 def _inside(options: argparse.Namespace) -> int:

@@ -114,7 +114,7 @@ class JsonLines(io.TextIOBase):
             self.flush()
 
     def _put(self, line: str) -> None:
-        self._out.write(json.dumps({"schema": "ginkgo.log/1", "line": line}) + "\n")
+        self._out.write(json.dumps({"schema": "ginkgo.line/1", "text": line}) + "\n")
 
     def flush(self) -> None:
         """Have it arrive at the reader."""

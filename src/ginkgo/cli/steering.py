@@ -72,8 +72,10 @@ def set_level(options: argparse.Namespace) -> int:
 
 def changed(told: dict[str, Any], name: str, value: str, lasting: float | None) -> str:
     """Return what was changed, and for how long, in a line."""
+    new = shown(told.get("value", told.get("level", value)))
+    what = f"{shown(told['old'])} -> {new}" if "old" in told else new
     until = "until it ends" if lasting is None else f"for {duration(lasting)}"
-    return f"{text(name)} is {shown(told.get('value', told.get('level', value)))}, {until}"
+    return f"{text(name)}: {what}, {until}"
 
 
 def settings(options: argparse.Namespace) -> int:

@@ -82,9 +82,9 @@ def ask(client: Client, before: dict[str, Any] | None) -> dict[str, Any]:
         before: the picture before, for what happened since.
     """
     status, tree = client.get("/api/v1/status"), client.get("/api/v1/tree")
-    now = time.monotonic()
-    frame: dict[str, Any] = {"schema": "ginkgo.top/1", "at": now, **_figures(status)}
-    passed = None if before is None else max(1e-3, now - before["at"])
+    frame: dict[str, Any] = {"schema": "ginkgo.top/1", "running": True}
+    frame |= {name: status.get(name) for name in FIGURES}
+    passed = None if before is None else max(1e-3, frame["uptime"] - before["uptime"])
     then = {} if before is None else {one["path"]: one for one in before["services"]}
     frame["services"] = [_row(*each, then, passed) for each in _flat([tree], 0)]
     frame["requests_per_second"] = _rate(frame, before, passed)
@@ -107,10 +107,6 @@ FIGURES = (
     "errors",
     "restarts",
 )
-
-
-def _figures(status: dict[str, Any]) -> dict[str, Any]:
-    return {"running": True, **{name: status.get(name) for name in FIGURES}}
 
 
 def _flat(siblings: list[dict[str, Any]], depth: int) -> Iterator[tuple[list[Any], int]]:
