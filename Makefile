@@ -10,13 +10,21 @@ BIN := .venv/bin
 PYTEST ?=
 BENCH ?=
 
-.PHONY: quickstart test lint soak bench docs clean
+.PHONY: quickstart test chromium lint soak bench docs clean
 
 quickstart: .venv/run
 	cd examples && ../$(BIN)/ginkgo quickstart.HelloWorld
 
-test: .venv/test lint
+test: .venv/test chromium lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST)
+
+# The page is tested in the system's browser: Debian's, where this is root and there is none.
+chromium:
+	@command -v chromium >/dev/null || test -n "$$CHROMIUM" || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+	      apt-get -qq install --yes --no-install-recommends chromium >/dev/null; \
+	  else echo "tests/page needs Chromium: install it, or set CHROMIUM to its path"; fi; }
 
 lint: .venv/test
 	$(BIN)/ruff format --check --quiet .
