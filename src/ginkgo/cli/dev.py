@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
         "target",
         nargs="?",
         metavar="TARGET",
-        help=f"{TARGET_HELP}; the config file of the current folder, where there is one [*.conf.py]",
+        help=f"{TARGET_HELP}; without it, the one *.conf.py of the current folder",
     )
     return made
 
