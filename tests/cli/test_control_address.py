@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import trustme
 from tests.workshop import Workshop
@@ -96,6 +97,23 @@ def test_it_answers_while_the_loop_of_the_application_is_blocked(
     assert sorted(times)[4] < 0.1, times
     assert max(times) < 2, times  # the machine may be busy
     (app.folder / "block").unlink()
+    assert program.stops() == 0
+
+
+def test_a_real_instance_answers_as_the_document_says(app: Workshop) -> None:
+    program, url = begin(app, "control=127.0.0.1:0")
+    document = get(f"{url}api/v1/openapi.json")[1]
+    seen = []
+    for path, item in document["paths"].items():
+        shape = item.get("get", {}).get("responses", {}).get("200", {}).get("content", {})
+        if "application/json" not in shape:
+            continue
+        schema = shape["application/json"]["schema"] | {"components": document["components"]}
+        status, answer = get(url.rstrip("/") + path.replace("{path}", "App"))
+        assert status == 200, path
+        jsonschema_rs.validator_for(schema).validate(answer)
+        seen.append(answer.get("schema"))
+    assert {"ginkgo.status/1", "ginkgo.service/1", "ginkgo.events/1", "ginkgo.log/1"} <= set(seen)
     assert program.stops() == 0
 
 

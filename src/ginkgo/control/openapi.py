@@ -90,6 +90,7 @@ def operation(route: Route) -> dict[str, Any]:
     """Return what is said about one route."""
     name = f"{route.method} {route.path}"
     summary = (route.handler.__doc__ or name).strip().partition("\n")[0]
+    good = {"description": summary, "content": content(name)}
     described: dict[str, Any] = {
         "operationId": identifier(route),
         "summary": summary,
@@ -98,7 +99,7 @@ def operation(route: Route) -> dict[str, Any]:
             *(parameter(one, "query", shape, text) for one, shape, text in QUERIES.get(name, ())),
         ],
         "responses": {
-            str(STATUSES.get(name, 200)): {"description": summary, "content": content(name)},
+            **{str(status): good for status in STATUSES.get(name, (200,))},
             **{status: {"$ref": f"#/components/responses/{status}"} for status in ERRORS},
         },
     }
@@ -110,7 +111,7 @@ def operation(route: Route) -> dict[str, Any]:
         described["security"] = [{}]
     if route.method == "POST":
         body = BODIES.get(name, {"type": "object"})
-        described["requestBody"] = {"content": {JSON: {"schema": body}}}
+        described["requestBody"] = {"required": True, "content": {JSON: {"schema": body}}}
     return described
 
 
@@ -140,8 +141,10 @@ def identifier(route: Route) -> str:
     Example:
         POST /api/v1/log-level -> post_log_level
     """
-    words = re.findall(r"\w+", route.path.removeprefix("/api/v1").replace("...", ""))
-    return "_".join([route.method.lower(), *words]) if words else f"{route.method.lower()}_root"
+    words = re.findall(r"\w+", route.path.removeprefix("/api/v1/"))
+    if not words:
+        words = ["page" if route.path == "/" else "api"]
+    return "_".join([route.method.lower(), *words])
 
 
 def parameter(name: str, place: str, schema: Schema, text: str = "") -> dict[str, Any]:

@@ -13,8 +13,13 @@ from .instance import STATES
 Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
+SOME_TEXT: Schema = {"type": "string", "minLength": 1}
 TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
 COUNT: Schema = {"type": "integer", "minimum": 0}
+NUMBER: Schema = {"type": "integer", "minimum": 0, "maximum": 10**15}
+LIMIT: Schema = {"type": "integer", "minimum": 0, "maximum": 1000}
+FOR: Schema = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 10 * 365 * 86_400}
+LEVEL: Schema = {"type": "string", "enum": ["debug", "info", "warning", "error", "critical"]}
 SECONDS: Schema = {"type": "number", "minimum": 0}
 TIME: Schema = {"type": "string", "format": "date-time"}
 TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
@@ -98,13 +103,24 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Accepted": answer("ginkgo.accepted/1", ("accepted",), accepted={"const": True}),
     "Reload": answer("ginkgo.reload/1", ("outcome",), outcome=TEXT),
+    "Action": answer(
+        "ginkgo.action/1", ("action", "path", "outcome"), action=TEXT, path=TEXT, outcome=TEXT
+    ),
+    "Stop": {"anyOf": [of("Accepted"), of("Action")]},
+    "ReloadOrAction": {"anyOf": [of("Reload"), of("Action")]},
+    "Set": answer("ginkgo.set/1", ("value", "old"), value={}, old={}),
+    "LogLevel": answer("ginkgo.log-level/1", ("level", "old"), level=TEXT, old=TEXT),
+    "Gc": answer("ginkgo.gc/1", ("collected",), collected=COUNT),
     "Login": answer("ginkgo.login/1", ("actions",), actions={"type": "boolean"}),
     "Logout": answer("ginkgo.logout/1"),
     "Event": record(
-        ("number", "kind"),
+        ("number", "kind", "path", "text"),
         number=COUNT,
+        time={"type": ["string", "number"]},
         kind=TEXT,
         path=TEXT_OR_NULL,
+        state=TEXT_OR_NULL,
+        cause=some({"type": "object"}),
         text=TEXT,
     ),
     "Events": answer("ginkgo.events/1", ("events", "last"), events=some(of("Event")), last=COUNT),
@@ -143,7 +159,7 @@ SCHEMAS: dict[str, Schema] = {
     "Log": answer(
         "ginkgo.log/1",
         ("lines", "logfile"),
-        lines=some(record(("text",), text=TEXT)),
+        lines=some(record(("text",), text=TEXT, time=TIME, level=TEXT, logger=TEXT, service=TEXT)),
         logfile=TEXT_OR_NULL,
     ),
     "Samples": answer(
@@ -163,15 +179,19 @@ ANSWERS: dict[str, str] = {
     "GET /api/v1/services/{path...}": "Service",
     "GET /api/v1/log": "Log",
     "GET /api/v1/samples": "Samples",
-    "POST /api/v1/stop": "Accepted",
-    "POST /api/v1/reload": "Reload",
+    "POST /api/v1/stop": "Stop",
+    "POST /api/v1/reload": "ReloadOrAction",
+    "POST /api/v1/restart": "Action",
+    "POST /api/v1/set": "Set",
+    "POST /api/v1/log-level": "LogLevel",
+    "POST /api/v1/gc": "Gc",
     "POST /login": "Login",
     "POST /logout": "Logout",
 }
 """What is answered, by route; an object where nothing stands here."""
 
-STATUSES: dict[str, int] = {"POST /api/v1/stop": 202}
-"""With which status, where that is not 200."""
+STATUSES: dict[str, tuple[int, ...]] = {"POST /api/v1/stop": (202, 200)}
+"""With which statuses, where those are not 200: a process that stops cannot tell that it has."""
 
 STREAM = ("stream", {"type": "string", "enum": ["0", "1"]}, "1 for server-sent events")
 
@@ -181,34 +201,28 @@ QUERIES: dict[str, tuple[tuple[str, Schema, str], ...]] = {
         ("timeout", {"type": "number", "minimum": 0, "maximum": 86_400}, "seconds to wait"),
     ),
     "GET /api/v1/events": (
-        ("after", COUNT, "the number of the last event that is known"),
+        ("after", NUMBER, "the number of the last event that is known"),
         ("path", TEXT, "of a service, and those under it"),
         ("kind", TEXT, "of event"),
-        ("limit", {"type": "integer", "minimum": 0, "maximum": 1000}, "events at most"),
+        ("limit", LIMIT, "events at most"),
         STREAM,
     ),
     "GET /api/v1/log": (
-        ("lines", {"type": "integer", "minimum": 0, "maximum": 1000}, "lines at most"),
-        ("level", TEXT, "the lowest level"),
+        ("lines", LIMIT, "lines at most"),
+        ("level", LEVEL, "the lowest level"),
         ("service", TEXT, "the path of a service, and those under it"),
-        ("grep", TEXT, "a text that is in the line"),
+        ("grep", {"type": "string", "maxLength": 200}, "a text in it; .* and | as in a pattern"),
         STREAM,
     ),
 }
 """What may be asked for in the query: name, shape, meaning."""
 
-PATH = ("path", TEXT, "of a service; the whole process where there is none")
-
 BODIES: dict[str, Schema] = {
-    "POST /api/v1/stop": record(path=TEXT),
-    "POST /api/v1/reload": record(path=TEXT),
-    "POST /api/v1/restart": record(("path",), path=TEXT),
-    "POST /api/v1/set": record(
-        ("name", "value"), name=TEXT, value={}, **{"for": {"type": ["number", "null"]}}
-    ),
-    "POST /api/v1/log-level": record(
-        ("logger", "level"), logger=TEXT, level=TEXT, **{"for": {"type": ["number", "null"]}}
-    ),
+    "POST /api/v1/stop": record(path=SOME_TEXT),
+    "POST /api/v1/reload": record(path=SOME_TEXT),
+    "POST /api/v1/restart": record(("path",), path=SOME_TEXT),
+    "POST /api/v1/set": record(("name", "value"), name=SOME_TEXT, value={}, **{"for": FOR}),
+    "POST /api/v1/log-level": record(("logger", "level"), logger=TEXT, level=LEVEL, **{"for": FOR}),
     "POST /login": record(("token",), token=TEXT),
 }
 """What a POST takes; an object without meaning where nothing stands here."""
