@@ -11,9 +11,9 @@ from types import TracebackType
 DEADLINE = 20.0  # seconds
 
 EXEC = """
-import os, sys
+import fcntl, os, sys
 fds = [int(fd) for fd in sys.argv[1].split(",") if fd]
-spare = [os.dup(fd) for fd in fds]
+spare = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in fds]
 for number, fd in enumerate(spare, 3):
     os.dup2(fd, number, inheritable=True)
 if len(sys.argv) > 2 and sys.argv[2] == "mine":

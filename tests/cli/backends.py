@@ -43,9 +43,11 @@ class Ground:
         words = ("async ", "await ") if self.awaits else ("", "")
         self.shop.write("app.py", text.replace("ASYNC ", words[0]).replace("AWAIT ", words[1]))
 
-    def begin(self, *options: str, target: str = "app.App") -> Program:
+    def begin(
+        self, *options: str, target: str = "app.App", env: dict[str, str] | None = None
+    ) -> Program:
         """Start ``ginkgo app.App``, in the foreground."""
-        return self.shop.begin("ginkgo", *self.options, *options, target)
+        return self.shop.begin("ginkgo", *self.options, *options, target, env=env)
 
     def run(self, *options: str, target: str = "app.App") -> subprocess.CompletedProcess[str]:
         """Run ``ginkgo app.App`` to its end."""
