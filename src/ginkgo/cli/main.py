@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 USAGE = "ginkgo [-h] [-v] [-d] [--set NAME=VALUE] [--backend NAME] TARGET"
 
-COMMANDS = ("dev", "new", "doctor")
+COMMANDS = ("dev", "new", "doctor", "unit", "dockerfile")
 """Each is a module of this package, with `parser()` and `run(options)`."""
 
 EPILOG = """\
@@ -29,6 +29,8 @@ commands:
   ginkgo -d TARGET          run it as a daemon; returns when it is ready
   ginkgo TARGET -h          show its settings: help, default, value and origin
   ginkgo check TARGET       check its configuration, and start nothing
+  ginkgo unit TARGET        print a unit file for systemd
+  ginkgo dockerfile TARGET  print a Dockerfile
   ginkgoctl TARGET ACTION   manage the daemon
 
 examples:
