@@ -26,8 +26,7 @@ class $Name(Service):
 '''
 
 CONFIG = """\
-# `ginkgo $name.conf.py -h` shows all settings. `ginkgoctl $name.conf.py reload` takes a change of
-# these over while it runs; what needs a restart is told.
+# All settings are shown by `ginkgo $name.conf.py -h`.
 service = "$name.$Name"
 greeting = "Hello"
 address = "127.0.0.1:8000"
