@@ -43,7 +43,7 @@ def dockerfile(what: Deployment, version: str) -> str:
         "# By `ginkgo dockerfile`: made from the settings of the target; make it anew when they",
         "# change. It has to be given the time that it needs to stop, and can do without a",
         "# writable disk:",
-        f"#   docker run --init=false --stop-timeout {patience} --read-only \\",
+        f"#   docker run --stop-timeout {patience} --read-only \\",
         f"#     --tmpfs {RUN}:uid={UID},mode=0700 IMAGE",
         f"FROM python:{python}-slim",
         f"RUN useradd --system --uid {UID} --home-dir {HOME} app \\",
