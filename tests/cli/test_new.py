@@ -92,3 +92,10 @@ def test_dev_needs_a_target_where_there_is_not_just_one_config_file(shop: Worksh
     shop.write("a.conf.py", "")
     shop.write("b.conf.py", "")
     assert "there are a.conf.py, b.conf.py" in shop.ginkgo("dev").stderr
+
+
+def test_its_unit_is_one_for_opt(shop: Workshop) -> None:
+    unit = contents("hello")["hello.service"]
+    assert "ExecStart=/opt/hello/.venv/bin/ginkgo /opt/hello/hello.conf.py\n" in unit
+    assert "WorkingDirectory=/opt/hello\n" in unit
+    assert "Type=notify" in unit

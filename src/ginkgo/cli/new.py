@@ -76,7 +76,18 @@ def contents(name: str) -> dict[str, str]:
         "Name": "".join(word.capitalize() for word in name.split("_")),
         "distribution": name.strip("_").replace("_", "-"),
     }
-    return {file.format(**words): text.substitute(words) for file, text in FILES.items()}
+    files = {file.format(**words): text.substitute(words) for file, text in FILES.items()}
+    return {**files, f"{name}.service": unit(name)}
+
+
+def unit(name: str) -> str:
+    """Return the unit of a project that lies in /opt, with a virtual environment."""
+    from ..process.deployment import Deployment
+    from ..process.unit import Wish, service_unit
+
+    folder = f"/opt/{name}"
+    program = (f"{folder}/.venv/bin/ginkgo",)
+    return service_unit(Deployment(name, f"{folder}/{name}.conf.py", folder, program), Wish())
 
 
 def make(folder: str, files: dict[str, str]) -> None:

@@ -96,40 +96,12 @@ Says hello to whoever asks by HTTP.
     ginkgo -d $name.conf.py           run it as a daemon
     ginkgoctl $name.conf.py status    how it is; also reload, logtail, stop
 
-For systemd, put it into /opt/$name with a virtual environment `.venv`, and
+For systemd, put it into /opt/$name, with a virtual environment in /opt/$name/.venv, and
 
     cp $name.service /etc/systemd/system/
     systemctl enable --now $name
-"""
 
-UNIT = """\
-[Unit]
-Description=$Name
-After=network-online.target
-Wants=network-online.target
-
-[Service]
-Type=notify-reload
-NotifyAccess=main
-WorkingDirectory=/opt/$name
-ExecStart=/opt/$name/.venv/bin/ginkgo /opt/$name/$name.conf.py
-Restart=on-failure
-RestartSec=1s
-RestartPreventExitStatus=64 66 67 77 78
-TimeoutStopSec=30s
-KillMode=mixed
-DynamicUser=yes
-RuntimeDirectory=$name
-RuntimeDirectoryMode=0700
-UMask=0027
-LimitNOFILE=65536
-NoNewPrivileges=yes
-ProtectSystem=strict
-ProtectHome=yes
-PrivateTmp=yes
-
-[Install]
-WantedBy=multi-user.target
+Somewhere else, `ginkgo unit $name.conf.py` prints the unit for that place.
 """
 
 FILES = {
@@ -138,6 +110,5 @@ FILES = {
     "test_{name}.py": Template(TEST),
     "pyproject.toml": Template(PROJECT),
     "README.md": Template(README),
-    "{name}.service": Template(UNIT),
 }
 """The name of each file, and what is in it."""
