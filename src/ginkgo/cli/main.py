@@ -29,8 +29,11 @@ commands:
   ginkgo -d TARGET          run it as a daemon; returns when it is ready
   ginkgo TARGET -h          show its settings: help, default, value and origin
   ginkgo check TARGET       check its configuration, and start nothing
+  ginkgo dev [TARGET]       run it, and anew when a file changes that it has imported
   ginkgo unit TARGET        print a unit file for systemd
   ginkgo dockerfile TARGET  print a Dockerfile
+  ginkgo new NAME           make a project of few files that runs
+  ginkgo doctor             tell what a bug report needs, and what is wrong here
   ginkgoctl TARGET ACTION   manage the daemon
 
 examples:
