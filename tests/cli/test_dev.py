@@ -197,6 +197,17 @@ def test_more_files_can_be_named(shop: Workshop) -> None:
     assert program.stops() == 0
 
 
+def test_the_address_of_the_page_is_told(shop: Workshop) -> None:
+    port = free_port()
+    write_app(shop, "127.0.0.1:0")
+    program = begin(shop, "--set", f"control=127.0.0.1:{port}")
+    shop.write("helper.py", "TEXT = b'two'\n")
+    for line in program.wait_for("^ginkgo dev: ready in ", 2):
+        assert line.endswith(f" s; its page is http://127.0.0.1:{port}/")
+    assert b"<html" in get(port)
+    assert program.stops() == 0
+
+
 def test_a_port_that_the_kernel_chose_stays(shop: Workshop) -> None:
     app = APP + '\n        def do_start(self):\n            print("port", self.children[0].port)\n'
     shop.write("app.py", app.format(address="127.0.0.1:0", module="gevent"))

@@ -5,12 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..core.errors import GinkgoError, UsageError
 from ..logs.escape import escape
 from ..process.dev_channel import DEV_FD
 from ..process.options import Options
 from ..process.places import is_config_file
+
+if TYPE_CHECKING:
+    from ..control.server import ControlServer
+    from ..process.running import Running
 
 
 def run(options: argparse.Namespace) -> int:
@@ -81,6 +87,17 @@ def _inside(options: argparse.Namespace) -> int:
     from .main import control
 
     inside = Inside.inherited()
+
+    def with_page() -> Callable[[Running], ControlServer]:
+        attach = control()
+
+        def attached(running: Running) -> ControlServer:
+            server = attach(running)
+            inside.page = server.url
+            return server
+
+        return attached
+
     arguments = _arguments(options)
     sys.argv[1:] = [*arguments, options.target]  # what `ginkgoctl restart` will start
     wanted = Options(
@@ -90,7 +107,7 @@ def _inside(options: argparse.Namespace) -> int:
         foreground=True,
     )
     try:
-        return start(wanted, companions=(control, inside.companion))
+        return start(wanted, companions=(with_page, inside.companion))
     except GinkgoError as error:
         inside.failed(error)
         raise

@@ -282,7 +282,7 @@ class Developing:
 
     def _ready(self, child: Child, page: str | None) -> None:
         took = time.monotonic() - child.began
-        shown = f", {page}" if page else ""
+        shown = f"; its page is {page}" if page else ""
         self._say(f"ready in {took:.1f} s{shown}")
 
     # -- sockets ---------------------------------------------------------------------------------

@@ -27,11 +27,15 @@ class Inside:
 
     Args:
         fd: the channel to it.
+
+    Attributes:
+        page: the URL of the control plane's page, where it has one.
     """
 
     def __init__(self, fd: int) -> None:
         end = native.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fd)
         end.setblocking(True)
+        self.page: str | None = None
         self._channel = Channel(end)
         self._sockets: Sockets | None = None
         self._go = native.lock()
@@ -63,8 +67,7 @@ class Inside:
         def changed(state: str) -> None:
             if state == "ready" and self._sockets is not None:
                 unused = self._sockets.drop_unused()
-                page = running.status().get("control")
-                self._channel.send("ready", files=imported(), unused=unused, page=page)
+                self._channel.send("ready", files=imported(), unused=unused, page=self.page)
 
         running.on_state(changed)
         return Beside()
