@@ -96,7 +96,7 @@ function known(status) {
   const { blocked } = status;
   return [
     ["Target", status.target],
-    ["Since", clock(status.started_at)],
+    ["Started", clock(status.started_at)],
     ["Process", status.pid],
     ["CPU", Number.isFinite(status.cpu) ? percent(status.cpu) : null],
     ["Memory", Number.isFinite(status.memory) ? bytes(status.memory) : null],
@@ -109,7 +109,6 @@ function known(status) {
     ["Configuration", status.config],
     ["Backend", status.backend],
     ["Python", status.python],
-    ["Control", status.control],
   ];
 }
 
