@@ -35,6 +35,8 @@ from tests.workshop import Program, Workshop
 # What a page shows that is different every time: in the escaped text -> in the regular expression.
 _VARYING = (
     (re.compile(r"\d{4}\\-\d\d\\-\d\d\\ \d\d:\d\d:\d\d,\d{3}"), r"[\\d-]{10} [\\d:,]{12}"),
+    (re.compile(r"\d{4}\\-\d\d\\-\d\d\\ \d\d:\d\d:\d\d"), r"[\\d-]{10} [\\d:]{8}"),
+    (re.compile(r"\b\d+(?:\\\.\d+)?(\\ (?:%|MiB))"), r"[\\d.]+\1"),
     (re.compile(r"\d{4}\\-\d\d\\-\d\dT\d\d:\d\d:\d\d(?:\\.\d+)?Z"), r"[\\dT:.-]+Z"),
     (re.compile(r"(?:\\ ){2,}"), r" +"),
     (re.compile(r"(\bpid|\\-p)(\\ | \+)\d+"), r"\1\2\\d+"),
