@@ -193,7 +193,7 @@ def test_events_tell_what_happened_and_go_on(shop: Workshop, app: Program) -> No
     fail(shop)
     follower = shop.begin("ginkgoctl", "app.App", "events", "-f", "--service", "App/Db")
     day = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  "
-    follower.wait_for(day + r"App/Db  failure: App/Db: .*OSError: no route to host$")
+    follower.wait_for(day + r"App/Db  failure: task .*OSError: no route to host$")
     follower.wait_for(day + r"App/Db  restart")
     seen = len(follower.lines)
     fail(shop)

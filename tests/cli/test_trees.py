@@ -39,7 +39,7 @@ def test_what_is_wrong_stands_beside_the_service() -> None:
     web = node("App/Web", "ready", node("App/Web/Pool", "starting", tasks=1), tasks=2)
     assert draw(node("App", "degraded", db, web)) == [
         "▲ App  degraded",
-        "├─ ✗ Db  failed, restarted 3 times: App/Db: start failed: OSError: no",
+        "├─ ✗ Db  failed, restarted 3 times: start failed: OSError: no",
         "└─ ● Web  ready, 2 tasks",
         "   └─ ◐ Pool  starting, 1 task",
     ]
@@ -76,7 +76,7 @@ def test_one_among_many_that_is_not_like_them_stands_out() -> None:
     lines = draw(node("App", "degraded", *many))
     assert lines[1:] == [
         "├─ ● Worker … Worker-4  ready (4 alike)",
-        "├─ ✗ Worker-5  failed: App/Worker-5: task failed: ValueError: no",
+        "├─ ✗ Worker-5  failed: task failed: ValueError: no",
         "└─ ● Worker-6 … Worker-9  ready (4 alike)",
     ]
 

@@ -48,10 +48,11 @@ def line(event: dict[str, Any]) -> str:
     """Return an event as a line for people."""
     begin = f"{at(event.get('time'))}  {text(event.get('path'))}  "
     width = columns()
-    what = text(event.get("text") or event.get("kind"))
-    told = cut(what, None if width is None else max(0, width - len(begin)))
+    told = str(event.get("text") or event.get("kind"))
+    what = text(told.replace(f"{event.get('path')}: ", "", 1))
+    shown = cut(what, None if width is None else max(0, width - len(begin)))
     colour = SIGNS.get(str(event.get("state")), ("", "", "dim"))[2]
-    return begin + paint(told, colour)
+    return begin + paint(shown, colour)
 
 
 def at(moment: Any) -> str:

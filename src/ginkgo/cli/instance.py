@@ -10,7 +10,7 @@ from ..core.errors import ApplicationFailed, ConfigError, GinkgoError, Temporary
 from ..logs.escape import escape_lines
 from .ctl import locate
 from .output import Output, columns, cut, paint
-from .texts import headline, memory, percent, text, uptime
+from .texts import headline, memory, percent, reason, text, uptime
 
 if TYPE_CHECKING:
     import argparse
@@ -109,7 +109,8 @@ def trouble(one: Any) -> str:
     """Return a service that is not as it should be, in a line."""
     if not isinstance(one, dict):
         return text(one)
-    return "  ".join(text(one[key]) for key in ("path", "state", "why") if one.get(key))
+    told = [text(one[key]) for key in ("path", "state") if one.get(key)]
+    return "  ".join([*told, reason(one)]).rstrip()
 
 
 def last_reload(report: Any) -> str:

@@ -43,3 +43,9 @@ def headline(picture: dict[str, Any]) -> str:
     if letter in ("T", "t"):
         return f"running, not answering (stopped: {letter})"
     return "running, not answering"
+
+
+def reason(one: dict[str, Any]) -> str:
+    """Return why a service is not as it should be, without its own path before it."""
+    why = one.get("why")
+    return "" if why is None else text(str(why).removeprefix(f"{one.get('path')}: "))

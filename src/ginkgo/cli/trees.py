@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..control import manager
 from .ctl import locate
 from .output import Output, columns, cut, has_unicode, paint, sign
-from .texts import text
+from .texts import reason, text
 
 if TYPE_CHECKING:
     import argparse
@@ -121,7 +121,8 @@ def told(run: list[Node], *, why: bool) -> str:
     line = ", ".join(facts)
     if len(run) > 1:
         line += f" ({len(run)} alike)"
-    return f"{line}: {text(node['why'])}" if why and node.get("why") else line
+    because = reason(node) if why else ""
+    return f"{line}: {because}" if because else line
 
 
 def children(node: Node) -> list[Node]:
