@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ginkgo.logs.ring import Ring
@@ -69,11 +69,12 @@ class FakeInstance:
     def dump(self) -> dict[str, Any]:
         return {"name": self.name, "pid": os.getpid(), "backend": "gevent", "stacks": []}
 
-    def metrics(self, *, complete: bool) -> list[Any]:
+    def metrics(self, *, complete: bool) -> Iterator[Any]:
         from prometheus_client.core import GaugeMetricFamily
 
         told = GaugeMetricFamily("ginkgo_metrics_complete", "Of the fake.", value=float(complete))
-        return [told]
+        yield None
+        yield told
 
     def ask_loop(self, function: Callable[[], object]) -> bool:
         if self.loop == "runs":

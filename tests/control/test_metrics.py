@@ -5,14 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import StringIO
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY, Counter
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import Exemplar, GaugeMetricFamily, Metric
+from prometheus_client.openmetrics.parser import text_fd_to_metric_families
 from tests.control.harness import Served
 
 import ginkgo.control.routes_metrics as routes
-from ginkgo.control.routes_metrics import rendered
+from ginkgo.control.routes_metrics import told
 
 
 def ask(served: Served, line: str, **headers: str) -> tuple[int, dict[str, str], str]:
@@ -98,9 +101,38 @@ def test_a_collector_that_raises_takes_only_the_applications_metrics_away(served
     assert "ginkgo_metrics_complete 0.0" in body
 
 
-def test_a_metric_of_the_same_name_as_ours_does_not_break_the_answer() -> None:
-    twice = [GaugeMetricFamily("one", "First.", value=1), GaugeMetricFamily("one", "No.", value=2)]
-    assert rendered(twice, "").body == b"# HELP one First.\n# TYPE one gauge\none 1.0\n"
+def text_of(own: list[Any], others: list[Any], accept: str = "") -> str:
+    """What is answered in the end."""
+    *turns, answer = told(own, others, accept)
+    assert turns == [None] * len(turns)
+    assert answer is not None
+    return answer.body.decode()
+
+
+def test_of_two_metrics_with_one_name_ours_is_told() -> None:
+    ours, theirs = (GaugeMetricFamily("one", "Help.", value=value) for value in (1, 2))
+    assert text_of([ours], [theirs]) == "# HELP one Help.\n# TYPE one gauge\none 1.0\n"
+
+
+def test_openmetrics_ends_once() -> None:
+    families = [GaugeMetricFamily(name, "Help.", value=1) for name in ("one", "two")]
+    text = text_of(families, [], "application/openmetrics-text; version=1.0.0")
+    assert text.count("# EOF") == 1
+    assert [family.name for family in text_fd_to_metric_families(StringIO(text))] == ["one", "two"]
+
+
+def test_a_metric_that_openmetrics_does_not_know_is_named() -> None:
+    strange = Metric("strange", "Help.", "gauge")
+    strange.add_sample("strange", {}, 1, exemplar=Exemplar({}, 1.0))
+    accept = "application/openmetrics-text; version=1.0.0"
+    assert "strange cannot be told" in text_of([], [strange], accept)
+
+
+def test_a_large_tree_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "SLICE", 0.0)
+    many = [GaugeMetricFamily(f"name{number}", "Help.", value=1) for number in range(10)]
+    answers = list(told([*many, None, None], [], ""))
+    assert answers.count(None) == 12
 
 
 def test_without_the_library_the_answer_says_what_to_install(

@@ -1,4 +1,4 @@
-"""The alert rules and the dashboard name only metrics that exist, with the labels that they have."""
+"""The alert rules and the dashboard name only metrics that exist, and the labels that they have."""
 
 from __future__ import annotations
 

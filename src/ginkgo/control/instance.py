@@ -7,7 +7,7 @@ side may be a version older or newer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 if TYPE_CHECKING:
@@ -123,8 +123,10 @@ class Instance(Protocol):
 
     def dump(self) -> Dump: ...
 
-    def metrics(self, *, complete: bool) -> list[Any]:
+    def metrics(self, *, complete: bool) -> Iterator[Any]:
         """The metrics of now, as families of prometheus-client; called as the three above.
+
+        Each None among them is a place where others may have their turn.
 
         Args:
             complete: whether the application's own are told with them.

@@ -12,15 +12,26 @@ in time they are left out, and `ginkgo_metrics_complete` is 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Any, NamedTuple
 
 from ..process import probes
 from ..process.tally import WAIT
 from .call import Call, Route
 from .messages import Answer, error
 
+logger = logging.getLogger(__name__)
+
 TEXT = "text/plain; charset=utf-8"
+
+SLICE = 0.005
+"""Seconds of work until others have their turn."""
+
+END = b"# EOF\n"
+"""What ends a text of OpenMetrics, and only that."""
 
 
 def livez(call: Call) -> Answer:
@@ -52,27 +63,29 @@ def metrics(call: Call) -> Answer | None:
             "They need prometheus-client, which is not installed.",
             'pip install "ginkgo[metrics]"',
         )
-    scrape = _Scrape(call)
-    return scrape.begin()
+    _Scrape(call).begin()
+    return None
 
 
 class _Scrape:
-    """One scrape: our metrics, and the application's if its loop gets round to them."""
+    """One scrape: our metrics, and the application's if its loop gets round to them.
+
+    The tree may be large: after each slice the others have their turn.
+    """
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._instance = call.api.instance
+        self._loop = call.api.loop
         self._cancel: Callable[[], None] = lambda: None
-        self._over = False
+        self._steps: Iterator[Answer | None] | None = None
+        call.on_gone = self._end
 
-    def begin(self) -> Answer | None:
-        """Ask the application's loop; answer at once where it is blocked."""
-        if not self._instance.ask_loop(self._collect):
-            return self._answer(None)
-        if not self._over:
-            self._cancel = self._call.api.loop.after(WAIT, lambda: self._finish(None))
-            self._call.on_gone = self._give_up
-        return None
+    def begin(self) -> None:
+        """Ask the application's loop; go on at once where it is blocked."""
+        if self._call.api.instance.ask_loop(self._collect):
+            self._cancel = self._loop.after(WAIT, lambda: self._tell(None))
+        else:
+            self._tell(None)
 
     def _collect(self) -> None:
         """In the application's loop."""
@@ -81,51 +94,80 @@ class _Scrape:
         found: list[Any] | None = None
         try:
             found = theirs()
-        except Exception:  # noqa: BLE001 - a collector of the application's; told by the metrics
-            found = None
-        self._call.api.loop.post(lambda: self._finish(found))
+        except Exception:
+            logger.exception("/metrics: a collector of the application's raised")
+        self._loop.post(lambda: self._tell(found))
 
-    def _finish(self, found: list[Any] | None) -> None:
-        if not self._over:
-            self._give_up()
-            self._call.answer(self._answer(found))
+    def _tell(self, found: list[Any] | None) -> None:
+        if self._steps is None:
+            self._cancel()
+            self._steps = told(
+                self._call.api.instance.metrics(complete=found is not None),
+                found or (),
+                self._call.request.headers.get("accept", ""),
+            )
+            self._go_on()
 
-    def _give_up(self) -> None:
-        self._over = True
+    def _go_on(self) -> None:
+        answer = next(self._steps or iter(()), None)
+        if answer is not None:
+            self._call.answer(answer)
+        elif self._steps is not None:
+            self._loop.post(self._go_on)
+
+    def _end(self) -> None:
         self._cancel()
-
-    def _answer(self, found: list[Any] | None) -> Answer:
-        return rendered(
-            [*self._instance.metrics(complete=found is not None), *(found or ())],
-            self._call.request.headers.get("accept", ""),
-        )
+        self._steps = iter(())
 
 
-class _Collected:
-    """Families as the library's encoders want them."""
+def told(own: Iterable[Any], others: Iterable[Any], accept: str) -> Iterator[Answer | None]:
+    """Write families in the format that an Accept header asks for.
 
-    def __init__(self, families: list[Any]) -> None:
-        self._families = families
+    Of two families with one name the first is told.
 
-    def collect(self) -> Iterator[Any]:
-        """Each family once: of two with one name the first."""
-        seen: set[str] = set()
-        for family in self._families:
-            if family.name not in seen:
-                seen.add(family.name)
-                yield family
+    Args:
+        own: those of ours, with None in between.
+        others: those of the application's.
+        accept: the header.
 
-
-def rendered(families: list[Any], accept: str) -> Answer:
-    """Return families in the format that an Accept header asks for."""
+    Yields:
+        None where others may have their turn; the answer in the end.
+    """
     from prometheus_client.exposition import choose_encoder
 
     encoder, kind = choose_encoder(accept)
-    try:
-        body: bytes = encoder(_Collected(families))
-    except ValueError as problem:  # OpenMetrics is strict, and the application's may not be
-        return error(500, "The metrics cannot be told", f"{problem}.", "Ask for text/plain.")
-    return Answer(200, body, content_type=kind)
+    families: dict[str, Any] = {}
+    began = time.monotonic()
+    for family in chain(own, others):
+        if family is not None:
+            families.setdefault(family.name, family)
+        elif time.monotonic() - began > SLICE:
+            yield None
+            began = time.monotonic()
+    body = bytearray()
+    for family in families.values():
+        try:
+            body += encoder(_One(family)).removesuffix(END)
+        except ValueError as problem:  # OpenMetrics is strict, and the application's may not be
+            why = f"{family.name} cannot be told: {problem}."
+            yield error(500, "The metrics cannot be told", why, "Ask for text/plain.")
+            return
+        if time.monotonic() - began > SLICE:
+            yield None
+            began = time.monotonic()
+    if kind.startswith("application/openmetrics-text"):
+        body += END
+    yield Answer(200, bytes(body), content_type=kind)
+
+
+class _One(NamedTuple):
+    """One family, as the library's encoders want it."""
+
+    family: Any
+
+    def collect(self) -> Iterator[Any]:
+        """Give it."""
+        yield self.family
 
 
 ROUTES = (

@@ -10,8 +10,9 @@ order, and `ginkgo_services_untold` says how many more there are.
 
 from __future__ import annotations
 
+import platform
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
@@ -115,12 +116,15 @@ METRICS: Final = (
 _BY_NAME: Final = {told.name: told for told in METRICS}
 
 
-def families(running: Running, *, complete: bool) -> list[Metric]:
+def families(running: Running, *, complete: bool) -> Iterator[Metric | None]:
     """The metrics of now. In the control thread; prometheus-client is there.
 
     Args:
         running: the tree.
         complete: whether the application's own metrics are told with them.
+
+    Yields:
+        None after each service, where others may have their turn; and in the end the families.
     """
     book = Book()
     _of_process(book, running, complete)
@@ -128,8 +132,10 @@ def families(running: Running, *, complete: bool) -> list[Metric]:
     _of_states(book, services)
     for service, path in islice(services, MOST):
         _of_service(book, service, path, running)
-    standard = [family for collector in _standard() for family in collector.collect()]
-    return [*book.families.values(), *standard]
+        yield None
+    yield from book.families.values()
+    for collector in _standard():
+        yield from collector.collect()
 
 
 class Book:
@@ -173,21 +179,22 @@ class Book:
 
 
 def _of_process(book: Book, running: Running, complete: bool) -> None:
-    status = running.status()
+    root = running.root
+    state = {"state": seen.state_of(root), "stopping": running.stopping}
     started = time.time() - (time.monotonic() - running.began)
     book.add_info(
         "ginkgo_build",
         version=ginkgo.__version__,
-        python=status["python"],
-        backend=status["backend"],
+        python=platform.python_version(),
+        backend=root.backend_in_use.name,
     )
     book.add("ginkgo_start_time_seconds", started)
-    book.add("ginkgo_ready", float(probes.ready(status).good))
+    book.add("ginkgo_ready", float(probes.ready(state).good))
     book.add("ginkgo_metrics_complete", float(complete))
     book.add_durations("ginkgo_loop_lag_seconds", running.tally.lag)
     book.add("ginkgo_loop_unanswered_seconds", running.tally.unanswered)
-    blocked = status.get("blocked")
-    if blocked is not None:
+    if running.watchdog is not None:
+        blocked = running.watchdog.status()
         book.add("ginkgo_loop_blocked", blocked["count"])
         book.add("ginkgo_loop_blocked_longest_seconds", blocked["longest"])
     _of_reloads(book, running)

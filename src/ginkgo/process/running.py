@@ -10,7 +10,7 @@ import gc
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -194,8 +194,8 @@ class Running:
         """Take a sample of what the process uses up."""
         self.usage.sample()
 
-    def metrics(self, *, complete: bool) -> list[Any]:
-        """The metrics of now; prometheus-client is there."""
+    def metrics(self, *, complete: bool) -> Iterator[Any]:
+        """The metrics of now, with None in between; prometheus-client is there."""
         from .metrics import families
 
         return families(self, complete=complete)
