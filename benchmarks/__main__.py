@@ -17,7 +17,7 @@ from benchmarks.machine import core_note, cores, on_core
 
 NAMES = (
     *("echo", "connrate", "idle", "wsgi", "asgi", "bridge"),
-    *("spawn", "tree", "supervision", "setting", "startup", "stop"),
+    *("spawn", "tree", "supervision", "control", "setting", "startup", "stop"),
 )
 """In the order of a full run."""
 

@@ -141,7 +141,7 @@ def test_without_a_compiler_the_load_generator_says_so(
         compiler.program(load.SOURCE)
 
 
-@pytest.mark.parametrize("name", ["echo", "asgi", "setting"])
+@pytest.mark.parametrize("name", ["echo", "asgi", "setting", "control"])
 def test_a_quick_benchmark_measures_everything_it_promises(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "--quick", name],
