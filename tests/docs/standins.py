@@ -7,6 +7,7 @@ outcome on every machine: ``nc``, ``curl``, ``logrotate``, ``openssl``, ``pip``,
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import http.client
 import os
@@ -60,26 +61,35 @@ def _nc_datagram(host: str, port: int) -> int:
 
 
 def curl(arguments: list[str]) -> int:
-    """``curl [-i] [-s] [--unix-socket PATH] URL``: the body, and with -i what comes before it."""
-    words = list(arguments)
-    path = None
-    if "--unix-socket" in words:
-        at = words.index("--unix-socket")
-        path = words[at + 1]
-        del words[at : at + 2]
-    url = urlsplit(next(word for word in words if not word.startswith("-")))
+    """``curl [-i] [-s] [-N] [--unix-socket PATH] [-H NAME:VALUE] [-d BODY] URL``: the body.
+
+    With -i what comes before it, too.
+    """
+    parser = argparse.ArgumentParser("curl")
+    parser.add_argument("--unix-socket")
+    parser.add_argument("-H", dest="headers", action="append", default=[])
+    parser.add_argument("-d", dest="body")
+    for flag in ("-i", "-s", "-N"):
+        parser.add_argument(flag, action="store_true")
+    parser.add_argument("url")
+    words = parser.parse_args(arguments)
+    url = urlsplit(words.url)
     connection = http.client.HTTPConnection(url.hostname or "", url.port or 80, timeout=10)
-    if path is not None:
+    if words.unix_socket is not None:
         connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.connect(path)
-    connection.request("GET", url.path or "/")
+        connection.sock.connect(words.unix_socket)
+    headers = dict(line.split(": ", 1) for line in words.headers)
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    connection.request("GET" if words.body is None else "POST", target, words.body, headers)
     response = connection.getresponse()
-    if "-i" in words:
+    if words.i:
         print(f"HTTP/1.1 {response.status} {response.reason}")
         for name, value in response.getheaders():
             print(f"{name}: {value}")
         print(flush=True)
-    sys.stdout.buffer.write(response.read())
+    while data := response.read1(65536):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
     return 0
 
 
