@@ -115,7 +115,12 @@ class Instance(Protocol):
     What reads is called from the control thread, while the tree changes: it takes no lock that the
     application can hold, calls none of its code, and returns at once. What acts returns at once
     too: it is done in the application's loop, which calls `done`.
+
+    Attributes:
+        logfile: the log's path, or None in the foreground.
     """
+
+    logfile: str | None
 
     def status(self) -> Status: ...
 

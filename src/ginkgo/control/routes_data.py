@@ -130,7 +130,7 @@ def log(call: Call) -> Answer | Stream:
         {
             "schema": "ginkgo.log/1",
             "lines": [line.to_dict() for line in chosen],
-            "logfile": call.api.instance.status().get("logfile"),
+            "logfile": call.api.instance.logfile,
         }
     )
 
