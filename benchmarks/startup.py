@@ -16,6 +16,7 @@ from benchmarks.harness import (
     Report,
     Unmeasured,
     compare,
+    figure_goal,
     ratio_goal,
 )
 from benchmarks.machine import (
@@ -32,7 +33,7 @@ BARE = (sys.executable, "-c", "pass")
 
 
 def run(options: Options) -> list[Report]:
-    """Measures the first accept of a hello server, `ginkgo --version` and `ginkgoctl status`."""
+    """Measures the first accept of a hello server, `ginkgo --version` and `ginkgoctl`."""
     return [
         compare(_first_accept(), options.rounds_of(11)),
         compare(_commands(), options.rounds_of(15)),
@@ -69,12 +70,18 @@ def _commands() -> Benchmark:
             Contestant("python -c pass", _bare),
             Contestant("ginkgo --version", _version),
             Contestant("ginkgoctl status", _status),
+            Contestant("ginkgoctl status of 1,000 services", _status_of_many),
+            Contestant("completion at a TAB", _completion),
         ],
         [Column("ms", "ms")],
         reference="python -c pass",
         goals=[
             ratio_goal("ginkgo --version", "python -c pass", "ms", at_most=2.5),
             ratio_goal("ginkgoctl status", "python -c pass", "ms", at_most=6.0),
+            ratio_goal("completion at a TAB", "python -c pass", "ms", at_most=6.0),
+            figure_goal(
+                "ginkgoctl status of 1,000 services", "ms", "the whole command", at_most=300.0
+            ),
         ],
     )
 
@@ -91,6 +98,23 @@ def _version() -> Figures:
 
 def _status() -> Figures:
     """Of an instance that runs and is ready: it has to be asked, which is the slower answer."""
-    with running(ginkgo("ginkgo_servers.Greeter")) as server:
-        command = [console_script("ginkgoctl"), target("ginkgo_servers.Greeter"), "status"]
+    return _asked("ginkgo_servers.Greeter", "status")
+
+
+def _status_of_many() -> Figures:
+    """With its whole tree, as a person sees it."""
+    return _asked("ginkgo_servers.Crowd", "status")
+
+
+def _asked(service: str, action: str) -> Figures:
+    with running(ginkgo(service)) as server:
+        command = [console_script("ginkgoctl"), target(service), action]
         return {"ms": seconds_of(command, server.env) * 1e3}
+
+
+def _completion() -> Figures:
+    """Of services: the instance has to be found and asked."""
+    service = "ginkgo_servers.Greeter"
+    with running(ginkgo(service)) as server:
+        words = ["__complete", "bash", "restart", target(service), ""]
+        return {"ms": seconds_of([console_script("ginkgoctl"), *words], server.env) * 1e3}

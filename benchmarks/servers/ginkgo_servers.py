@@ -28,3 +28,12 @@ class Greeter(_Announcing):
 
     def __init__(self) -> None:
         self.server = self.add_service(StreamServer(("127.0.0.1", 0), greet))
+
+
+class Crowd(Greeter):
+    """A thousand services."""
+
+    def __init__(self) -> None:
+        for _ in range(998):
+            self.add_service(Service())
+        super().__init__()
