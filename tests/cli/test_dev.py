@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -204,7 +205,8 @@ def test_the_address_of_the_page_is_told(shop: Workshop) -> None:
     shop.write("helper.py", "TEXT = b'two'\n")
     for line in program.wait_for("^ginkgo dev: ready in ", 2):
         assert line.endswith(f" s; its page is http://127.0.0.1:{port}/")
-    assert b"<html" in get(port)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as page:
+        assert b"<html" in page.read()
     assert program.stops() == 0
 
 
