@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -59,16 +60,18 @@ CONFIG = """
     class feed:
         rate = 7
         password = "{secret}"
+
+    {more}
 """
 
 
 class Instance:
     """A process, and where its page is."""
 
-    def __init__(self, shop: Workshop) -> None:
+    def __init__(self, shop: Workshop, more: str = "") -> None:
         port = free_port()
         shop.write("app.py", APP)
-        shop.write("app.conf.py", CONFIG.format(port=port, secret=SECRET))
+        shop.write("app.conf.py", CONFIG.format(port=port, secret=SECRET, more=more))
         self.shop = shop
         self.url = f"http://127.0.0.1:{port}/"
         self.broken = shop.folder / "broken"
@@ -77,8 +80,16 @@ class Instance:
     def begin(self) -> Program:
         program = self.shop.begin("ginkgo", "app.conf.py")
         program.wait_for("The control address is ")
-        eventually(lambda: self.get("status")["state"] == "ready")
+        eventually(self.is_ready)
         return program
+
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}readyz", timeout=10):
+                return True
+        except urllib.error.HTTPError as answer:
+            answer.close()
+            return False
 
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(f"{self.url}api/v1/{path}", timeout=10) as answer:
@@ -185,3 +196,22 @@ def test_no_secret_is_on_any_view(instance: Instance, window: Open) -> None:
         expect(page.locator("main")).to_contain_text("eed")
         assert SECRET not in page.content(), view
     assert instance.program.stops() == 0
+
+
+def test_a_token_lets_read_and_act_until_the_process_ends(shop: Workshop, window: Open) -> None:
+    token = "a-token-of-this-test"
+    instance = Instance(shop, f'control_token = "{token}"')
+    page = window(f"{instance.url}#token={token}")
+    expect(page.get_by_role("treeitem")).to_have_count(3)
+    assert token not in page.url
+    page.get_by_role("button", name="Reload …").click()
+    page.get_by_role("dialog").get_by_role("button", name="Reload").click()
+    expect(page.get_by_text("Reloaded; nothing has changed.")).to_be_visible()
+
+    assert instance.program.stops() == 0
+    program = instance.begin()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+    page.get_by_label("Token").fill(token)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("All 3 services are ready")
+    assert program.stops() == 0
