@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import json
 import pickle
@@ -14,6 +15,7 @@ import pytest
 from tests.control.conftest import Serve
 from tests.control.harness import Served, TcpClient
 
+import ginkgo
 from ginkgo.control.api import ROUTES
 from ginkgo.control.connection import Limits
 from ginkgo.control.door import Door, own_names
@@ -129,6 +131,14 @@ def test_without_the_token_nothing_is_told_or_done(
             assert status in (401, 429), path
             assert status == 429 or got["www-authenticate"].startswith("Bearer")
     assert not changed(served)
+    served.reports.clear()
+
+
+def test_guessing_is_told_in_the_log(guarded: Served) -> None:
+    with guarded.tcp_client() as client:
+        for _ in range(ATTEMPTS + 5):
+            client.json("GET /api/v1/status", Authorization="Bearer wrong")
+    assert guarded.reports.pop().startswith("Too many wrong tokens come from 127.0.0.1:")
 
 
 @pytest.mark.fault(140)
@@ -408,6 +418,20 @@ def test_no_target_costs_much(reader: Served, target: str) -> None:
     began = time.monotonic()
     assert reader.tcp_json(f"GET {target}")[0] in (400, 404)
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.fault(145)
+def test_nothing_of_ours_can_read_what_runs_when_it_is_read() -> None:
+    wrong = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "yaml", "jsonpickle"}
+    for path in Path(ginkgo.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names = {(node.module or "").partition(".")[0]} if not node.level else set()
+            else:
+                continue
+            assert not names & wrong, f"{path}:{node.lineno}"
 
 
 # -- the address

@@ -24,6 +24,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from functools import cache, partial
+from http import HTTPStatus
 
 from ginkgo.async_ import native
 from ginkgo.core.errors import GinkgoError, SystemFailure
@@ -251,9 +252,12 @@ class ControlServer:
         why = f"It belongs to uid {os.geteuid()}; you are uid {peer.uid}."
         connection.turn_away(error(403, "This is not your instance", why), now)
         self._settle(connection)
+        self._report_seldom(f"Refused {peer} on the control socket.", now)
+
+    def _report_seldom(self, text: str, now: float) -> None:
         if now - self._refused_at >= REPORT_PERIOD:
             self._refused_at = now
-            self._report(f"Refused {peer} on the control socket.")
+            self._report(text)
 
     def _make_room(self, door: Door, now: float) -> None:
         """Drop the connection with least to lose, the oldest of them: a newcomer always gets in.
@@ -326,7 +330,10 @@ class ControlServer:
         if isinstance(answer, Stream):
             self._begin_stream(connection, answer)
         elif answer is not None:
-            connection.answer(answer, time.monotonic())
+            now = time.monotonic()
+            if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+                self._report_seldom(f"Too many wrong tokens come from {request.peer}.", now)
+            connection.answer(answer, now)
         else:
             connection.on_gone = call.on_gone
 
