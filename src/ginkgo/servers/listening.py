@@ -77,6 +77,7 @@ class Listening(Service):
     _noun = "connection"
     _closes_first = True  # before it drains, so that nobody new can connect
     _traffic: Traffic | None = None  # made when it listens, where the kernel counts
+    _traffic_guard: Any = None  # where several threads close connections
     _durations: Durations | None = None  # of those that answer requests
 
     def __init__(
@@ -164,7 +165,7 @@ class Listening(Service):
             listener = self._listen() if given is None else Listener.adopt(given)
             raw = getattr(listener.socket, "_sock", listener.socket)
             if self._traffic is None and carried_by(raw) is not None:
-                self._traffic = Traffic()
+                self._traffic = Traffic(self._traffic_guard)
             self._bound(raw, listener.dual_stack)
             self._listener = listener
 
@@ -203,7 +204,7 @@ class Listening(Service):
         if self._traffic is not None:
             handlers = list(self._handlers)  # in one step: it may change at any time
             carried = self._traffic.total(map(self._connection_of, handlers))
-            counted |= {"bytes_in": carried.received, "bytes_out": carried.sent}
+            counted |= {"bytes_in": carried[0], "bytes_out": carried[1]}
         return counted
 
     def _connection_of(self, handler: Any) -> Any:

@@ -89,7 +89,7 @@ class DatagramServer(Server):
     def _bound(self, raw: Any, dual_stack: bool) -> None:
         self._raw: socket.socket = raw
         self._dual_stack = dual_stack
-        self._traffic = self._traffic or Traffic()
+        self._traffic = self._traffic or Traffic(self._traffic_guard)
 
     def _take_in(self) -> bool:
         try:

@@ -71,6 +71,7 @@ class Server(Listening):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._guard = threading.Lock()  # of the handlers, and of what is counted
+        self._traffic_guard = threading.Lock()
         self._acceptor: Acceptor | None = None
         self._crew: Crew | None = None
         self._waiting: deque[Handler] = deque()

@@ -15,13 +15,14 @@ import socket
 import struct
 from bisect import bisect_left
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
-
-from ..async_ import native
+from contextlib import AbstractContextManager
+from typing import Any, Final
 
 # struct tcp_info of <linux/tcp.h>: the state, the bytes received, those not sent yet, those sent,
 # and of these what was sent again. All of them are there since Linux 4.19.
 _INFO: Final = struct.Struct("=B127xQ8xI52xQQ")
+_SIZE: Final = _INFO.size
+_unpack: Final = _INFO.unpack
 # CLOSE_WAIT, LAST_ACK, CLOSING, TIME_WAIT: the peer's end of the stream is counted as a byte.
 _AT_THE_END: Final = frozenset({8, 9, 11, 6})
 
@@ -29,44 +30,50 @@ BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 """Upper bounds of the classes of durations, in seconds."""
 
 
-class Carried(NamedTuple):
-    """Bytes."""
-
-    received: int
-    sent: int
-
-
-def carried_by(connection: Any) -> Carried | None:
-    """What a connection has carried up to now; None where the kernel does not tell."""
+def carried_by(connection: Any) -> tuple[int, int] | None:
+    """The bytes that a connection has received and sent; None where the kernel does not tell."""
     try:
-        told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
-        state, received, waiting, sent, again = _INFO.unpack(told)
+        told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE)
+        state, received, waiting, sent, again = _unpack(told)
     except (OSError, struct.error):  # closed, a unix socket, or an older kernel
         return None
-    return Carried(received - (state in _AT_THE_END and received > 0), sent - again + waiting)
+    if state in _AT_THE_END and received:
+        received -= 1
+    return received, sent - again + waiting
 
 
 class Traffic:
-    """What the connections of one server have carried.
+    """The bytes that the connections of one server have carried.
 
     A connection has an attribute `traffic`: the one that it is added to when it closes, and None
     from then on.
+
+    Args:
+        guard: held while something is added, where several threads do so.
+
+    Attributes:
+        received, sent: the bytes of those that have closed.
     """
 
-    __slots__ = ("_ended", "_guard", "_told")
+    __slots__ = ("_guard", "_told", "received", "sent")
 
-    def __init__(self) -> None:
-        self._ended = self._told = Carried(0, 0)
-        self._guard = native.rlock()  # many threads may close connections at a time
+    def __init__(self, guard: AbstractContextManager[object] | None = None) -> None:
+        self.received = self.sent = 0
+        self._told = (0, 0)
+        self._guard = guard
 
     def count(self, received: int = 0, sent: int = 0) -> None:
         """Count some bytes."""
+        if self._guard is None:
+            self.received += received
+            self.sent += sent
+            return
         with self._guard:
-            before = self._ended
-            self._ended = Carried(before.received + received, before.sent + sent)
+            self.received += received
+            self.sent += sent
 
-    def total(self, connections: Iterable[Any]) -> Carried:
-        """All that was carried. From any thread, without waiting for one that counts.
+    def total(self, connections: Iterable[Any]) -> tuple[int, int]:
+        """All bytes that were received and sent. From any thread, without waiting for anybody.
 
         What has ended is looked at first: a connection that ends in between is missed, and is there
         at the next time, but is never counted twice; and what is told never becomes less.
@@ -74,14 +81,14 @@ class Traffic:
         Args:
             connections: those that may be open.
         """
-        received, sent = self._ended
+        received, sent = self.received, self.sent
         for connection in connections:
             carried = carried_by(connection) if _is_counted(connection) else None
             if carried is not None:
-                received += carried.received
-                sent += carried.sent
+                received += carried[0]
+                sent += carried[1]
         before = self._told
-        self._told = Carried(max(before.received, received), max(before.sent, sent))
+        self._told = max(before[0], received), max(before[1], sent)
         return self._told
 
 
@@ -94,7 +101,10 @@ def _is_counted(connection: Any) -> bool:
 
 def add_traffic(connection: Any) -> None:
     """A connection is about to close: add what it has carried, once."""
-    traffic = getattr(connection, "traffic", None)
+    try:
+        traffic = connection.traffic
+    except AttributeError:
+        return  # it is no server's
     if traffic is not None:
         connection.traffic = None
         carried = carried_by(connection)
