@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 import ssl
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 import trustme
-from tests.workshop import Workshop
+from tests.workshop import Workshop, eventually
 
 APP = """
     import os
@@ -167,6 +168,34 @@ def test_tls_needs_no_more_than_a_certificate(app: Workshop, tmp_path: Path) -> 
     )
     assert url.startswith("https://")
     assert get(f"{url}api/v1/status", context=context)[0] == 200
+    assert program.stops() == 0
+
+
+def test_a_reload_takes_a_new_certificate_or_keeps_the_old(app: Workshop, tmp_path: Path) -> None:
+    authority, chain = trustme.CA(), tmp_path / "chain.pem"
+
+    def issue() -> str:
+        issued = authority.issue_cert("127.0.0.1")
+        issued.private_key_and_cert_chain_pem.write_to_path(str(chain))
+        chain.chmod(0o600)
+        return ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode()).hex()
+
+    first = issue()
+    program, url = begin(app, "control=127.0.0.1:0", f"control_certfile={chain}")
+    port = int(url.rstrip("/").rpartition(":")[2])
+
+    def shown() -> str:
+        return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", port))).hex()
+
+    assert shown() == first
+    second = issue()
+    program.signal(signal.SIGHUP)
+    program.wait_for("Reloaded: ")
+    eventually(lambda: shown() == second)
+    chain.write_text("no certificate")
+    program.signal(signal.SIGHUP)
+    program.wait_for("WARNING .*keeps its old certificate: .*chain.pem")
+    assert shown() == second
     assert program.stops() == 0
 
 

@@ -20,6 +20,7 @@ from tests.fake_instance import FakeInstance
 
 from ginkgo.control.connection import Limits
 from ginkgo.control.server import ControlServer
+from ginkgo.control.tcp import Tcp
 from ginkgo.core.errors import CannotCreate
 
 # -- the socket's file
@@ -390,7 +391,8 @@ def test_threads_that_post_while_it_closes_do_no_harm(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(54)
-def test_a_forked_child_lets_go_of_everything(served: Served) -> None:
+def test_a_forked_child_lets_go_of_everything(serve: Serve) -> None:
+    served = serve(tcp=Tcp("127.0.0.1:0"))
     with served.client() as client:
         client.json("GET /api/v1/status")
         before = len(os.listdir("/proc/self/fd"))
@@ -403,9 +405,9 @@ def test_a_forked_child_lets_go_of_everything(served: Served) -> None:
             os._exit(0)
         os.close(writer)
         assert os.waitpid(child, 0)[1] == 0
-        # Without the listener, the connection, epoll, eventfd, inotify, the spare and the folder;
+        # Without both listeners, the connection, epoll, eventfd, inotify, the spare and the folder;
         # with the pipe.
-        assert int(os.read(reader, 10)) == before - 7 + 2
+        assert int(os.read(reader, 10)) == before - 8 + 2
         os.close(reader)
         assert os.path.exists(served.path)
         assert client.json("GET /api/v1/status")[0] == 200

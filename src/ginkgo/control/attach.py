@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
+from ginkgo.core.errors import ConfigError
 from ginkgo.process.control_address import warnings as control_warnings
 from ginkgo.process.settings import ProcessSettings
 
@@ -13,11 +15,15 @@ from .instance import Instance
 from .server import ControlServer
 from .tcp import from_settings
 
+if TYPE_CHECKING:
+    from ginkgo.process.reload import Reloader
+
 
 class Attachable(Instance, Protocol):
     """A running tree: an `Instance` that has a runtime folder, and a thread of its own."""
 
     folder_fd: int
+    reloader: Reloader
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
         """Call a function in the tree's own thread, soon."""
@@ -44,8 +50,18 @@ def attach(running: Attachable) -> ControlServer:
         tcp=from_settings(process),
     )
     server.start()
+    running.reloader.listeners.append(partial(_reloaded, server))
     if server.url is not None:
         audit.audit(f"The control address is {server.url}")
         for warning in control_warnings(process):
             audit.report(warning)
     return server
+
+
+def _reloaded(server: ControlServer, report: dict[str, Any] | None) -> None:
+    if report is None or report["outcome"] == "refused":
+        return
+    try:
+        server.reload_certificates()
+    except ConfigError as error:
+        audit.report(f"The control address keeps its old certificate: {error}")

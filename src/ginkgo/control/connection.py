@@ -178,6 +178,7 @@ class Connection:
         while self.phase == "streaming" and self.stream is not None:
             if not self._out:
                 self._refill(self.stream)
+                self.deadline = now + self._limits.answer_time
             if not self._out:
                 self._interest = select.EPOLLRDHUP
                 self.deadline = now + HEARTBEAT

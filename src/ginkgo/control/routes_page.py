@@ -80,6 +80,7 @@ def login(call: Call) -> Answer:
     if not isinstance(token, str):
         reject(400, "There is no token in it", 'A login is {"token": "..."}.')
     guard.check(token, call.request)
+    call.audit("a login with the token came")
     return answer._replace(headers=(("Set-Cookie", guard.login()),))
 
 

@@ -145,6 +145,16 @@ class ControlServer:
         """The TCP address, as a browser takes it; None if there is none."""
         return next((one.door.url for one in self._entrances if one.door.url), None)
 
+    def reload_certificates(self) -> None:
+        """Use certificates that are in their files by now; connections that exist keep theirs.
+
+        Raises:
+            ConfigError: a file is not what it should be; the old one stays in use.
+        """
+        for entrance in self._entrances:
+            if entrance.certificate is not None:
+                entrance.certificate.reload()
+
     def close(self, timeout: float = 2.0) -> None:
         """Take the socket away, answer who still waits, and end the thread.
 
@@ -241,7 +251,8 @@ class ControlServer:
             sock.close()
             return
         self._make_room(entrance.door, now)
-        over = sock if entrance.context is None else Tls(sock, entrance.context)
+        context = entrance.context
+        over = sock if context is None else Tls(sock, context)
         connection = Connection(over, peer, self._limits, entrance.door, self._on_request, now)
         self._connections[connection.fd] = connection
         self._settle(connection)

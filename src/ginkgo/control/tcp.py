@@ -43,12 +43,17 @@ class Entrance(NamedTuple):
     Attributes:
         listener: of the original class, whatever the process has patched; it does not block.
         door: what is asked there.
-        context: TLS, or None.
+        certificate: for TLS; without files there is none.
     """
 
     listener: socket.socket
     door: Door
-    context: ssl.SSLContext | None = None
+    certificate: Certificate | None = None
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """TLS for the next connection, or None."""
+        return None if self.certificate is None else self.certificate.context
 
 
 def from_settings(process: ProcessSettings) -> Tcp | None:
@@ -75,16 +80,15 @@ def open_entrance(tcp: Tcp) -> Entrance:
     """
     certificate = Certificate(tcp.certfile, tcp.keyfile)
     certificate.load()
-    context = certificate.context
     address = Address.parse(tcp.address)
     bound = bind(address, owner="the control plane (setting `control`)").socket
     family, kind = bound.family, bound.type
     listener = native.socket(family, kind, fileno=bound.detach())
     host, port = listener.getsockname()[:2]
-    scheme = "http" if context is None else "https"
+    scheme = "https" if tcp.certfile else "http"
     guard = None
     if tcp.token is not None:
-        guard = Guard(tcp.token, port, secure=context is not None)
+        guard = Guard(tcp.token, port, secure=tcp.certfile is not None)
     door = Door(
         names=own_names(host, port, tcp.hosts),
         port=None if address.is_loopback else port,
@@ -92,4 +96,4 @@ def open_entrance(tcp: Tcp) -> Entrance:
         guard=guard,
         url=f"{scheme}://{Address(host, port).for_connecting}/",
     )
-    return Entrance(listener, door, context)
+    return Entrance(listener, door, certificate)

@@ -41,14 +41,14 @@ class Reloader:
         last: the report of the last reload.
         counts: how many reloads there were, by what came of them.
         succeeded_at: when one was last done, in seconds since the epoch; None if none was.
-        told: called with None when a reload begins, and with its report when it is over.
+        listeners: called with None when a reload begins, and with its report when it is over.
     """
 
     def __init__(self, root: Service, configure: Callable[[], dict[str, Any]]) -> None:
         self.last: dict[str, Any] | None = None
         self.counts = dict.fromkeys(("done", "refused", "failed", "busy"), 0)
         self.succeeded_at: float | None = None
-        self.told: Callable[[dict[str, Any] | None], object] = lambda report: None
+        self.listeners: list[Callable[[dict[str, Any] | None], object]] = []
         self._root = root
         self._configure = configure
         self._running = False
@@ -76,10 +76,10 @@ class Reloader:
         try:
             while True:
                 self._waiting = None
-                self.told(None)
+                self._tell(None)
                 report = await self._reload(operation)
                 self._count(report["outcome"])
-                self.told(report)
+                self._tell(report)
                 for done in asked:
                     done(report)
                 if self._waiting is None:
@@ -87,6 +87,10 @@ class Reloader:
                 asked = self._waiting
         finally:
             self._running = False
+
+    def _tell(self, report: dict[str, Any] | None) -> None:
+        for listener in self.listeners:
+            listener(report)
 
     def _count(self, outcome: str) -> None:
         self.counts[outcome] += 1

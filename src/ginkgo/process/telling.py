@@ -40,7 +40,7 @@ class Teller:
         if notifier.listens:
             notifier.status("Starting")
             running.on_state(self._state_changed)
-            running.reloader.told = self._reloaded
+            running.reloader.listeners.append(self._reloaded)
             self._subscription = self._root.events.subscribe(self._happened)
 
     def ready(self) -> None:
