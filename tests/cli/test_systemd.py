@@ -270,10 +270,22 @@ def lame_duck(ground: Ground, systemd: FakeSystemd, seconds: str) -> tuple[objec
     return program, int(line.split()[1])
 
 
+def ready_probe(shop: Workshop) -> bytes:
+    """What ``/readyz`` says."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(str(shop.runtime / "ginkgo" / "app.App" / "control.sock"))
+        client.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
 @pytest.mark.fault(79)
 def test_a_lame_duck_serves_on_and_then_stops(ground: Ground, systemd: FakeSystemd) -> None:
     program, port = lame_duck(ground, systemd, "1")
     assert greeting(port) == b"hello\n"
+    answer = ready_probe(ground.shop)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"lame duck" in answer
     status = ground.shop.ctl("app.App", "status", "--json")
     assert '"stopping": "lame duck"' in status.stdout
     assert program.ends() == 0  # type: ignore[attr-defined]

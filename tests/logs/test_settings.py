@@ -27,7 +27,7 @@ def test_the_defaults_are_the_seeds(config: Settings) -> None:
     assert declared.loglevel == "debug"
 
 
-def test_the_help_is_the_seeds() -> None:
+def test_the_help_is_the_seeds_and_that_of_logformat() -> None:
     # In a process of its own: other tests declare settings too.
     code = """
 from ginkgo.config import format_settings, settings
@@ -44,6 +44,8 @@ config settings:
   logconfig   Configuration of standard Python logger. Can be dict for basicConfig,
               dict with version key for dictConfig, or ini filepath for fileConfig. [None]
   logfile     Path to primary log file. Ignored if logconfig is set. [/tmp/HelloWorld.log]
+  logformat   What a log line is: text, or json for those who collect logs by machine
+              (pip install "ginkgo[json]"). Ignored if logconfig is set. [text]
   loglevel    Log level to use. Valid options: debug, info, warning, critical
               Ignored if logconfig is set. [debug]
 """
