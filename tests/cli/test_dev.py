@@ -198,6 +198,45 @@ def test_more_files_can_be_named(shop: Workshop) -> None:
     assert program.stops() == 0
 
 
+def test_a_change_within_the_same_second_is_no_stale_bytecode(shop: Workshop) -> None:
+    port = free_port()
+    write_app(shop, f"127.0.0.1:{port}")
+    program = shop.begin("ginkgo", "dev", "app.App", env={"PYTHONDONTWRITEBYTECODE": ""})
+    for number, word in enumerate(("one", "two", "six", "ten"), 1):
+        shop.write("helper.py", f"TEXT = b'{word}'\n")
+        os.utime(shop.folder / "helper.py", (1_000_000_000, 1_000_000_000 + number / 1000))
+        program.wait_for("^ginkgo dev: ready in ", number)
+        assert get(port) == word.encode()
+    assert program.stops() == 0
+
+
+def test_datagrams_that_come_meanwhile_are_not_lost(shop: Workshop) -> None:
+    port = free_port()
+    app = """
+        from ginkgo import Service
+        from ginkgo.async_.gevent import DatagramServer
+
+        class App(Service):
+            def __init__(self):
+                self.add_service(DatagramServer("127.0.0.1:{port}", self.handle))
+
+            def handle(self, data, address):
+                print("{word}", data.decode())
+        """
+    shop.write("app.py", app.format(port=port, word="one"))
+    program = begin(shop)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"hears this", ("127.0.0.1", port))
+        program.wait_for("^one hears this$")
+        broken = app.replace("DatagramServer(", "DatagramServer(1 / 0, ")
+        shop.write("app.py", broken.format(port=port, word="no"))
+        program.wait_for("Waiting for a change")
+        client.sendto(b"hears that", ("127.0.0.1", port))
+        shop.write("app.py", app.format(port=port, word="two"))
+        program.wait_for("^two hears that$")
+    assert program.stops() == 0
+
+
 def test_the_address_of_the_page_is_told(shop: Workshop) -> None:
     port = free_port()
     write_app(shop, "127.0.0.1:0")

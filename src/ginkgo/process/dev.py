@@ -107,7 +107,7 @@ class Developing:
         self._selector = selectors.DefaultSelector()
         self._awake, self._waker = socket.socketpair()
         self._changed = False
-        self._watcher = Watcher(self._wake)
+        self._watcher = Watcher(self._wake, say)
 
     def run(self) -> int:
         """Run it until it is told to end, or ends by itself in order. Returns the exit status."""

@@ -101,6 +101,7 @@ class Watcher:
     Args:
         wake: called in the thread when something has changed, and now and then when nothing has:
             not every file system tells.
+        say: prints a line.
 
     Raises:
         Unavailable: watchfiles is not installed.
@@ -110,7 +111,7 @@ class Watcher:
     _MOST = 400  # milliseconds to wait for that quiet
     _TICK = 1000  # milliseconds after which it is looked all the same
 
-    def __init__(self, wake: Callable[[], object]) -> None:
+    def __init__(self, wake: Callable[[], object], say: Callable[[str], object]) -> None:
         try:
             import watchfiles
         except ImportError as error:
@@ -120,6 +121,7 @@ class Watcher:
             ) from error
         self._watch = watchfiles.watch
         self._wake = wake
+        self._say = say
         self._folders: frozenset[str] = frozenset()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -145,8 +147,13 @@ class Watcher:
             self._thread = None
 
     def _run(self, folders: frozenset[str], stop: threading.Event) -> None:
-        for _ in self._changes(folders, stop):
-            self._wake()
+        try:
+            for _ in self._changes(folders, stop):
+                self._wake()
+        except (OSError, RuntimeError) as error:  # inotify(7)'s limits, a folder that is gone
+            self._say(f"files are looked at once a second, as they cannot be watched: {error}")
+            while not stop.wait(self._TICK / 1000):
+                self._wake()
 
     def _changes(self, folders: frozenset[str], stop: threading.Event) -> Iterator[object]:
         return self._watch(
