@@ -74,6 +74,21 @@ async def get(kit: Kit, server: Any, path: bytes = b"/") -> bytes:
         return await client.hears_all()
 
 
+@pytest.mark.fault(78)
+async def test_a_newcomers_first_request_is_answered_even_if_it_arrives_during_the_stop(
+    kit: Kit, asgi: Make, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("ginkgo.servers.asyncio_server.FIRST_WORD", 5.0)
+    async with kit.running(asgi(LOCAL, hello)) as server:
+        with kit.connected(server) as client:
+            await kit.until(lambda: server.active == 1)
+            stopping = kit.world.ask(server.stop)
+            await kit.until(lambda: server.draining)
+            await client.says(GET % (b"/in-time", b"close"))
+            assert b"/in-time" in await client.hears_all()
+        await stopping.result()
+
+
 async def test_it_answers_and_counts(kit: Kit, asgi: Make):
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     async with kit.running(asgi(LOCAL, hello)) as server:
