@@ -82,6 +82,13 @@ class Fake:
         self.events: list[dict[str, Any]] = []
         self.lines: list[dict[str, Any]] = []
         self.failures: dict[str, dict[str, Any]] = {}
+        self.stack: dict[str, Any] = {
+            "kind": "greenlet",
+            "name": "Database.look",
+            "service": "Shop/Database",
+            "state": "waiting",
+            "frames": [{"file": "shop.py", "line": 30, "function": "look", "source": "sleep(1)"}],
+        }
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.refuse: dict[str, Any] | None = None  # what the next actions are answered with
         self.listeners: list[tuple[str, queue.Queue[str | None]]] = []
@@ -205,6 +212,8 @@ class Fake:
             return 200, {"settings": self.settings}
         if path == "samples":
             return 200, self.samples()
+        if path == "dump":
+            return 200, {"stacks": [self.stack]}
         if path == "events":
             return 200, {"events": self.after(query)[-100:]}
         if path == "log":
@@ -327,6 +336,8 @@ class Handler(BaseHTTPRequestHandler):
     def stream(self, name: str, query: dict[str, str]) -> None:
         fake, waiting = self.server.fake, queue.Queue[str | None]()
         fake.listeners.append((name, waiting))
+        if self.server.closing:  # it came while the others were told
+            waiting.put(None)
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
@@ -376,6 +387,7 @@ class Address(ThreadingHTTPServer):
     def __init__(self, fake: Fake, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.fake = fake
+        self.closing = False
         self.thread = threading.Thread(target=self.serve_forever, args=(0.02,))
         self.thread.start()
 
@@ -389,6 +401,7 @@ class Address(ThreadingHTTPServer):
 
     def close(self) -> None:
         self.shutdown()
+        self.closing = True
         for _, waiting in list(self.fake.listeners):
             waiting.put(None)
         self.server_close()

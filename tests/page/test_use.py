@@ -166,6 +166,29 @@ def test_a_lost_connection_is_said_and_a_regained_one_healed(
         again.close()
 
 
+def test_a_page_in_a_hidden_tab_asks_for_nothing(
+    window: Open, address: Address, fake: Fake
+) -> None:
+    page = window(f"{address.url}#/logs")
+    expect(page.get_by_text("No line matches yet.")).to_be_visible()
+    page.clock.install()  # the hour below takes no time
+    asked: list[str] = []
+    become = """hidden => {
+        Object.defineProperty(document, "hidden", {get: () => hidden, configurable: true});
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(become, True)
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.run_for(3_600_000)
+    assert asked == []
+    fake.become("Shop/Mailer", "failed", "the relay is gone")
+    fake.log("meanwhile")
+    page.evaluate(become, False)
+    expect(page.locator("#pill")).to_have_text("degraded")
+    page.clock.run_for(1000)
+    expect(page.get_by_role("log")).to_contain_text("meanwhile")
+
+
 def test_the_log_goes_on_after_a_lost_connection(
     window: Open, address: Address, fake: Fake
 ) -> None:

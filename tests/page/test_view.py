@@ -165,6 +165,9 @@ def test_a_services_own_view_tells_all_of_it(window: Open, address: Address, fak
     ):
         expect(page.get_by_text(text, exact=True)).to_be_visible()
     expect(page.get_by_role("heading", name="Below it (1)")).to_be_visible()
+    page.get_by_role("button", name="What they do now").click()
+    expect(page.get_by_text("Shop/Database · Database.look · waiting")).to_be_visible()
+    expect(page.get_by_text("shop.py:30 in look\n    sleep(1)")).to_be_visible()
     page.get_by_role("link", name="Pool", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Pool")
     fake.find("Shop/Database")["children"].clear()

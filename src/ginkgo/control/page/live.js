@@ -146,11 +146,14 @@ function follow() {
 
 let due = 0;
 
-// Many events come together: one look is enough for them.
+// Many events come together: one look is enough for them, and a large tree is not looked at often.
 function soon() {
   if (due) return;
-  due = setTimeout(() => {
-    due = 0;
-    refresh();
-  }, 150);
+  due = setTimeout(
+    () => {
+      due = 0;
+      refresh();
+    },
+    live.paths.size > SMALL ? 1000 : 150,
+  );
 }

@@ -27,6 +27,8 @@ export function logsView(_path, query) {
   const tools = h("div", { class: "tools" }, service, grep, level, pause, paths);
   let close = null;
   let again = 0;
+  let coming = [];
+  let flush = 0;
   let held = null; // lines that came while paused
   let round = 0;
   let gone = false;
@@ -48,7 +50,9 @@ export function logsView(_path, query) {
         say(note, "No line matches yet.");
       },
       told(line) {
-        if (mine === round) add([line]);
+        if (mine !== round) return;
+        coming.push(line);
+        flush ||= setTimeout(show, 30);
       },
       lost() {
         if (mine !== round || gone) return;
@@ -68,16 +72,24 @@ export function logsView(_path, query) {
     }
   }
 
+  // Many lines come together: they are laid out once.
+  function show() {
+    flush = 0;
+    add(coming.splice(0));
+  }
+
   function stop() {
     clearTimeout(again);
+    clearTimeout(flush);
+    flush = 0;
+    coming = [];
     close?.();
     close = null;
   }
 
   function add(lines) {
     if (held) {
-      held.push(...lines);
-      if (held.length > KEPT) held.shift();
+      held = [...held, ...lines].slice(-KEPT);
       say(note, `Paused; ${count(held.length, "line")} more`);
       return;
     }
@@ -102,6 +114,8 @@ export function logsView(_path, query) {
     begin();
   });
   for (const field of [service, grep, level]) field.addEventListener("input", restart);
+  const seen = () => (document.hidden ? stop() : begin());
+  document.addEventListener("visibilitychange", seen);
   begin();
 
   return {
@@ -116,6 +130,7 @@ export function logsView(_path, query) {
     },
     leave() {
       gone = true;
+      document.removeEventListener("visibilitychange", seen);
       stop();
     },
   };

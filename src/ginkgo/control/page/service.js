@@ -19,7 +19,9 @@ export function serviceView(path) {
   const children = h("ul", { class: "links" });
   const below = parts.section("Below it", children);
   const tasks = h("ul", { class: "links" });
-  const busy = parts.section("Tasks", tasks);
+  const look = h("button", { type: "button", on: { click: () => stacks(path, doing) } }, "What they do now");
+  const doing = h("div", { class: "stacks", role: "status" });
+  const busy = parts.section("Tasks", tasks, h("div", { class: "buttons" }, look), doing);
   const counters = h("dl", { class: "facts" });
   const counted = parts.section("Counted", counters);
   const settings = parts.settingList();
@@ -126,6 +128,26 @@ function crumbs(path) {
     const here = index === names.length - 1;
     return h("li", { "aria-current": here ? "page" : null }, here ? name : serviceLink(names.slice(0, index + 1).join("/"), name));
   });
+}
+
+// Where the tasks of a service and of those below it are at this moment.
+async function stacks(path, into) {
+  let found;
+  try {
+    found = (await get("dump")).stacks.filter(({ service }) => service === path || service?.startsWith(`${path}/`));
+  } catch (error) {
+    into.replaceChildren(h("p", { class: "why" }, error.message));
+    return;
+  }
+  const drawn = found.flatMap(({ service, name, state, doing, frames }) => [
+    h("h3", {}, [service, name ?? doing, state].filter(Boolean).join(" · ")),
+    h("pre", { tabindex: "0", "aria-label": `Stack of ${name ?? doing}` }, frames.map(written).join("\n")),
+  ]);
+  into.replaceChildren(...(drawn.length ? drawn : [h("p", { class: "empty" }, "Nothing of it runs now.")]));
+}
+
+function written({ file, line, function: name, source }) {
+  return `${file}:${line} in ${name}${source ? `\n    ${source}` : ""}`;
 }
 
 // Tasks of the same name are one line, with how many there are and since when the oldest.
