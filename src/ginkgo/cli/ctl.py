@@ -30,6 +30,7 @@ ACTIONS = {
     "settings": ("steering.settings", "", "show its settings, and where each comes from"),
     "log-level": ("steering.set_level", "LOGGER LEVEL", "set the level of a logger, likewise"),
     "dump": ("stacks.dump", "", "show what each thread, greenlet and task does"),
+    "shell": ("shell.shell", "", "a Python prompt in it, where `backdoor` is True"),
     "wait": ("instance.wait", "", "return when it is ready, or --for stopped: gone"),
     "log": ("logs.log", "", "print its log"),
     "logtail": ("logs.logtail", "", "print the end of its log, and what is added"),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from ..control.backdoor import Backdoor
     from ..control.server import ControlServer
     from ..process.options import Options
     from ..process.running import Running
@@ -105,7 +106,7 @@ def _run(arguments: list[str]) -> int:
         return show_settings(_wanted(options))
     from ..process.start import start
 
-    return start(_wanted(options), companions=(control,))
+    return start(_wanted(options), companions=(control, backdoor))
 
 
 def _wanted(options: argparse.Namespace) -> Options:
@@ -127,6 +128,15 @@ def control() -> Callable[[Running], ControlServer]:
 
     # `process` stands below `control` and does not know its types: they agree by their shape.
     return cast("Callable[[Running], ControlServer]", attach)
+
+
+def backdoor() -> Callable[[Running], Backdoor]:
+    """What runs beside a tree whose setting `backdoor` says so."""
+    from typing import cast
+
+    from ..control.backdoor import attach
+
+    return cast("Callable[[Running], Backdoor]", attach)
 
 
 def _parser() -> argparse.ArgumentParser:

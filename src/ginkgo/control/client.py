@@ -260,8 +260,8 @@ class Exchange:
         self.deadline = began + seconds
         self.pid = pid
 
-    def connect(self, folder: str) -> socket.socket:
-        """Return a connection to the control socket in a runtime folder."""
+    def connect(self, folder: str, name: str = SOCKET) -> socket.socket:
+        """Return a connection to a socket in a runtime folder, the control socket for example."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             # A short path however deep the folder is; and no link in the folder's place.
@@ -272,12 +272,12 @@ class Exchange:
                 micros = max(1, int(self._left() * 1e6))  # 0 would be no limit at all
                 timeout = struct.pack("ll", *divmod(micros, 1_000_000))
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
-                sock.connect(f"/proc/self/fd/{fd}/{SOCKET}")
+                sock.connect(f"/proc/self/fd/{fd}/{name}")
             finally:
                 os.close(fd)
         except BaseException as problem:
             sock.close()
-            raise self._translated(problem, os.path.join(folder, SOCKET)) from problem
+            raise self._translated(problem, os.path.join(folder, name)) from problem
         return sock
 
     def send(self, sock: socket.socket, data: bytes) -> None:

@@ -102,6 +102,12 @@ class ProcessSettings:
             return self.lameduck
         return UNDER_KUBERNETES if "KUBERNETES_SERVICE_HOST" in os.environ else 0.0
 
+    backdoor: bool = Setting(
+        "backdoor",
+        default=False,
+        help="True or False whether `ginkgoctl shell` may come in: a Python prompt in the process",
+        restart_required=True,
+    )
     control: str | None = Setting(
         "control",
         default=None,

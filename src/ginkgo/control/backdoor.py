@@ -1,0 +1,288 @@
+"""A Python prompt inside the running process, behind `ginkgoctl shell`, where `backdoor` is True.
+
+    ginkgoctl shell ──{"source": ...}──> backdoor.sock ──> a thread for each who has come in
+                    <──{"output", "more"}──
+
+Whoever comes in can do everything that the process can. So it is a unix socket that only the
+process's own user may open, in the runtime folder; who it is the kernel tells, and the log has it.
+
+What is typed runs in a thread of its own: also while the application's loop is blocked, and without
+blocking it. Services may be started, stopped and looked at from any thread; what else belongs to
+the loop is to be handed over to it, by `call`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import select
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ginkgo.async_ import native
+from ginkgo.process.settings import ProcessSettings
+
+from . import audit
+from .messages import Peer
+from .socketfile import SocketFile
+
+if TYPE_CHECKING:
+    from ginkgo.core.service import Service
+
+SOCKET = "backdoor.sock"
+NAME = "<shell>"
+
+LIMIT = 1 << 20
+"""Characters of a line, and of what comes of it: a person reads less."""
+
+
+class Stream(Protocol):
+    """Bytes in and out."""
+
+    def readline(self, limit: int = -1, /) -> bytes: ...
+
+    def write(self, data: bytes, /) -> int: ...
+
+    def flush(self) -> None: ...
+
+
+class HasTree(Protocol):
+    """A running tree that has a runtime folder."""
+
+    folder_fd: int
+    root: Service
+
+    def post(self, function: Callable[..., object], *args: Any) -> None:
+        """Call a function in the tree's own thread, soon."""
+
+
+class Closed:
+    """The backdoor of a process that has none."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    withdraw = close
+
+
+def attach(running: HasTree) -> Closed | Backdoor:
+    """Open the backdoor of a running tree, if the setting says so.
+
+    Raises:
+        CannotCreate: its socket cannot be made.
+    """
+    if not ProcessSettings().backdoor:
+        return Closed()
+    backdoor = Backdoor(running)
+    backdoor.start()
+    running.post(audit.report, "A backdoor is open: `ginkgoctl shell` can do all that this can")
+    return backdoor
+
+
+class Backdoor:
+    """Serves a prompt to each who comes in.
+
+    Args:
+        running: the tree that they come to look at.
+    """
+
+    def __init__(self, running: HasTree) -> None:
+        self._running = running
+        self._file = SocketFile(running.folder_fd, SOCKET)
+        self._wake, self._woken = native.socketpair()
+        self._sessions: list[socket.socket] = []
+
+    def start(self) -> None:
+        """Make the socket, and wait for who comes."""
+        try:
+            self._listener = self._file.create()
+        except BaseException:
+            self._let_go()
+            raise
+        self._thread = native.start_thread(self._run, name="ginkgo-backdoor")
+
+    def close(self) -> None:
+        """Take the socket away, and hang up on who is in; what they have begun is left to end."""
+        self._file.remove()
+        self._wake.close()
+        self._thread.join(2.0)
+
+    def withdraw(self) -> None:
+        """Take the socket away at once, for an end of the process without unwinding."""
+        self._file.remove()
+
+    def _run(self) -> None:
+        poll = native.original("select", "poll")()
+        poll.register(self._listener, select.POLLIN)
+        poll.register(self._woken, select.POLLIN)
+        try:
+            while not any(fd == self._woken.fileno() for fd, _ in poll.poll()):
+                sock = native.accept(self._listener)
+                if sock is not None:
+                    self._let_in(sock)
+        finally:
+            for sock in tuple(self._sessions):
+                _hang_up(sock)
+            self._listener.close()
+            self._woken.close()
+            self._file.close()
+
+    def _let_go(self) -> None:
+        self._wake.close()
+        self._woken.close()
+        self._file.close()
+
+    def _let_in(self, sock: socket.socket) -> None:
+        peer = _peer(sock)
+        if peer.uid not in (0, os.geteuid()):
+            sock.close()
+            return
+        sock.setblocking(True)
+        self._sessions.append(sock)
+        native.start_thread(self._serve, sock, peer, name="ginkgo-shell", block_signals=False)
+
+    def _serve(self, sock: socket.socket, peer: Peer) -> None:
+        self._running.post(audit.audit, f"shell: {peer} has come in")
+        try:
+            with sock, sock.makefile("rwb") as stream:
+                _Session(self._names()).serve(stream)
+        except OSError:
+            pass  # it has hung up
+        finally:
+            self._sessions.remove(sock)
+            self._running.post(audit.audit, f"shell: {peer} has left")
+
+    def _names(self) -> dict[str, Any]:
+        import ginkgo
+        from ginkgo.core import seen
+
+        root = self._running.root
+        return {
+            "root": root,
+            "settings": ginkgo.settings,
+            "find": lambda path: seen.find(root, path),
+            "call": self._running.post,
+        }
+
+
+class _Session:
+    """One prompt, with names of its own."""
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        from codeop import CommandCompiler
+
+        self._names = {"__name__": "__console__", "__builtins__": __builtins__, **names}
+        self._compile = CommandCompiler()
+
+    def serve(self, stream: Stream) -> None:
+        """Carry out what comes, a line of JSON each, and answer each with another."""
+        while line := stream.readline(LIMIT):
+            try:
+                source = str(json.loads(line)["source"])
+            except (ValueError, KeyError, TypeError):
+                return  # it does not speak this protocol
+            stream.write(json.dumps(self._carry_out(source)).encode("ascii") + b"\n")
+            stream.flush()
+
+    def _carry_out(self, source: str) -> dict[str, Any]:
+        with _Output() as output:
+            more = self._run(source)
+        return {"output": output.text(), "more": more}
+
+    def _run(self, source: str) -> bool:
+        """Run a statement; True where it is not complete."""
+        try:
+            code = self._compile(source, NAME, "single")
+            if code is not None:
+                exec(code, self._names)  # noqa: S102 - it is what a shell is for
+            return code is None
+        except (SyntaxError, ValueError, OverflowError):
+            _print_error(depth=0)
+        except BaseException:  # noqa: BLE001 - SystemExit too: it is the shell that it would end
+            _print_error(depth=1)
+        return False
+
+
+def _print_error(depth: int) -> None:
+    """Print the exception of now, without the frames of this module."""
+    kind, error, tb = sys.exc_info()
+    for _ in range(depth):
+        tb = tb and tb.tb_next
+    shown = tb if depth else None
+    print("".join(traceback.format_exception(kind, error, shown)), end="")
+
+
+class _Output:
+    """What this thread prints meanwhile, and it alone: others go on printing where they do."""
+
+    def __enter__(self) -> _Output:
+        self._buffer = io.StringIO()
+        with _door:
+            if not isinstance(sys.stdout, _ByThread):
+                sys.stdout = _ByThread(sys.stdout)
+            sys.stdout.buffers[native.get_ident()] = self._buffer
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        with _door:
+            if isinstance(sys.stdout, _ByThread):
+                sys.stdout.buffers.pop(native.get_ident(), None)
+                if not sys.stdout.buffers:
+                    sys.stdout = sys.stdout.usual
+
+    def text(self) -> str:
+        """Return it, the middle cut out where it is more than anybody reads."""
+        told = self._buffer.getvalue()
+        if len(told) <= LIMIT:
+            return told
+        return f"{told[: LIMIT // 2]}\n[...]\n{told[-LIMIT // 2 :]}"
+
+
+_door = native.rlock()
+
+
+class _ByThread:
+    """A standard output that is another one to threads that have a buffer here.
+
+    Not an `io` class: those close what they stand for when they are collected.
+    """
+
+    def __init__(self, usual: Any) -> None:
+        self.usual = usual
+        self.buffers: dict[int, io.StringIO] = {}
+
+    def write(self, text: str) -> int:
+        """Write to the thread's buffer, or to the usual output."""
+        written: int = self._mine().write(text)
+        return written
+
+    def flush(self) -> None:
+        """Flush the same."""
+        self._mine().flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.usual, name)
+
+    def _mine(self) -> Any:
+        return self.buffers.get(native.get_ident(), self.usual)
+
+
+def _peer(sock: socket.socket) -> Peer:
+    """Who has connected, as the kernel knows it (SO_PEERCRED, unix(7))."""
+    size = struct.calcsize("3i")
+    pid, uid, gid = struct.unpack(
+        "3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    )
+    return Peer(pid, uid, gid, "ginkgoctl")
+
+
+def _hang_up(sock: socket.socket) -> None:
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it has, already
