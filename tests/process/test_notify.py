@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.systemd import FakeSystemd
 
+from ginkgo.logs import hiding
 from ginkgo.process.notify import Heartbeat, Notifier
 
 
@@ -111,6 +112,16 @@ def test_a_status_is_one_line_however_long_it_is(systemd: FakeSystemd, notifier:
     assert list(message) == ["STATUS"]
     assert message["STATUS"].startswith("a\\nREADY=1\\x1bbbb")
     assert len(message["STATUS"]) < 400
+
+
+@pytest.mark.fault(117)
+def test_no_secret_gets_into_a_status(systemd: FakeSystemd, notifier: Notifier) -> None:
+    hiding.learn(["canary"])
+    try:
+        notifier.status("Degraded: App/Db: no login with canary")
+    finally:
+        hiding.forget()
+    assert systemd.hear() == {"STATUS": "Degraded: App/Db: no login with ****"}
 
 
 @pytest.mark.fault(28)

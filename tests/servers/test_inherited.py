@@ -48,6 +48,11 @@ def test_a_name_is_needed(text: str) -> None:
         Address.parse(text)
 
 
+def test_nobody_connects_to_a_name() -> None:
+    with pytest.raises(AddressError, match="nobody can connect to a name"):
+        _ = Address.parse("fd:web").for_connecting
+
+
 def test_a_server_gets_the_socket_of_its_name(tcp: socket.socket) -> None:
     inherited.offer([offered(tcp)])
     listening = bind(Address.parse("fd:web"), owner="App/Web")

@@ -24,6 +24,7 @@ from collections.abc import Callable, MutableMapping
 
 from ..async_ import native
 from ..logs.escape import escape
+from ..logs.hiding import hide
 
 PATIENCE = 10.0  # seconds for a message that does not go out at once
 LONGEST = 300  # characters of a status line
@@ -202,5 +203,5 @@ class Heartbeat:
 
 
 def _status(text: str) -> str:
-    line = escape(text)
+    line = escape(hide(text))  # everybody on this machine may read it
     return "STATUS=" + (line if len(line) <= LONGEST else line[: LONGEST - 3] + "...")

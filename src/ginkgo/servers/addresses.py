@@ -96,7 +96,13 @@ class Address:
 
     @property
     def for_connecting(self) -> Address:
-        """The same, where "every interface" is the loopback: what a client connects to."""
+        """The same, where "every interface" is the loopback: what a client connects to.
+
+        Raises:
+            AddressError: it is the name of a socket of our own.
+        """
+        if self.name:
+            raise AddressError(f"{self} is where a server listens: nobody can connect to a name")
         if self.path or self.host not in ("", "0.0.0.0", "::"):  # noqa: S104
             return self
         return replace(self, host={"": "localhost", "::": "::1"}.get(self.host, "127.0.0.1"))
