@@ -126,6 +126,25 @@ def test_a_signal_before_there_is_a_tree_ends_it(shop: Workshop) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.fault(59)
+def test_one_ctrl_c_is_one(shop: Workshop) -> None:
+    """The kernel gives it to both processes: what pid 1 handed on would be a second one."""
+    shop.write("app.py", APP.replace("ASYNC ", ""))
+    mine, theirs = os.openpty()
+    try:
+        at_the_terminal = f"exec setsid --ctty ginkgo app.App <{os.ttyname(theirs)}"
+        program = shop.begin(*container("sh", "-c", at_the_terminal))
+        program.wait_for("^statuses are right")
+        os.write(mine, b"\x03")
+        assert program.ends() == 0
+    finally:
+        os.close(mine)
+        os.close(theirs)
+    assert program.lines.count("bye") == 1
+    assert "second Ctrl+C" not in program.output
+
+
+@pytest.mark.root
 @pytest.mark.parametrize("way", ["-d", "config", "set"])
 def test_the_first_process_cannot_go_into_the_background(shop: Workshop, way: str) -> None:
     shop.write("app.py", PLAIN)
