@@ -10,17 +10,23 @@ from ginkgo.config import ConfigError, Setting, Settings, settings, temporary
 from ginkgo.config.hidden import secret_values
 
 
-class App:
-    rate: int = Setting("rate", default=60)
-    name: str = Setting("name", default="x", choices=("x", "y"))
-    seen: int = Setting("seen", default=1, monitored=True)
-    port: int = Setting("port", default=1, restart_required=True)
-    password: str | None = Setting("db.password", default=None, secret=True)
-    ways: list[int] = Setting("ways", default=[1])
+def declare() -> type:
+    """Declare an application's settings in the configuration that is in force."""
+
+    class App:
+        rate: int = Setting("rate", default=60)
+        name: str = Setting("name", default="x", choices=("x", "y"))
+        seen: int = Setting("seen", default=1, monitored=True)
+        port: int = Setting("port", default=1, restart_required=True)
+        password: str | None = Setting("db.password", default=None, secret=True)
+        ways: list[int] = Setting("ways", default=[1])
+
+    return App
 
 
 def test_it_is_above_all_others():
     with settings.context({"rate": 1}, environ={"GINKGO_RATE": "2"}) as now:
+        App = declare()
         now.load_options(["rate=3"])
         now.set("rate", 4, force=True)
         temporary.put(now, "rate", "180")
@@ -33,6 +39,7 @@ def test_it_is_above_all_others():
 @pytest.mark.parametrize(("value", "is_now"), [("[1, 2]", [1, 2]), ([3], [3])])
 def test_text_is_parsed_and_json_is_taken_as_it_is(value: object, is_now: object):
     with settings.context() as now:
+        App = declare()
         temporary.put(now, "ways", value)
         assert App.ways == is_now
 
@@ -50,6 +57,7 @@ def test_text_is_parsed_and_json_is_taken_as_it_is(value: object, is_now: object
 )
 def test_what_cannot_be_is_refused_and_changes_nothing(path: str, value: object, why: str):
     with settings.context() as now:
+        declare()
         before = now.snapshot
         with pytest.raises(ConfigError) as refused:
             temporary.put(now, path, value)
@@ -60,6 +68,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(path: str, value: object,
 
 def test_who_monitors_a_setting_sees_it_come_and_go():
     with settings.context() as now:
+        App = declare()
         app = App()
         assert not app.seen.changed
         temporary.put(now, "seen", "2")
@@ -71,6 +80,7 @@ def test_who_monitors_a_setting_sees_it_come_and_go():
 
 def test_a_reader_of_an_older_snapshot_keeps_what_it_has():
     with settings.context() as now:
+        declare()
         before = temporary.put(now, "rate", "2")
         assert (before.get("rate"), now.snapshot.get("rate")) == (60, 2)
 
@@ -79,6 +89,7 @@ def test_a_reload_leaves_it_and_what_the_file_says_comes_back_after_it(tmp_path:
     file = tmp_path / "app.conf.py"
     file.write_text("rate = 1\n")
     with settings.context() as now:
+        App = declare()
         now.load_file(str(file))
         temporary.put(now, "rate", "180")
         file.write_text("rate = 22\n")
@@ -93,6 +104,7 @@ def test_it_may_come_and_go_while_a_reload_is_prepared(tmp_path: Path):
     file = tmp_path / "app.conf.py"
     file.write_text("rate = 1\n")
     with settings.context() as now:
+        App = declare()
         now.load_file(str(file))
         temporary.put(now, "rate", "180")
         prepared = now.prepare()
@@ -113,6 +125,7 @@ def test_the_values_of_secrets_are_known_so_that_they_can_be_hidden():
         "API_TOKEN": "short",
     }
     with settings.context(environ=environ) as now:
+        App = declare()
         assert App.password == "canary-setting"
         found = secret_values(now.snapshot, environ)
     assert {"canary-setting", "canary-environment"} <= found
