@@ -187,14 +187,25 @@ def test_the_page_finds_the_instance_again_that_was_started_anew(
 
 
 @pytest.mark.fault(117)
-def test_no_secret_is_on_any_view(instance: Instance, window: Open) -> None:
+def test_no_secret_is_on_any_view_and_a_command_tells_the_same(
+    instance: Instance, window: Open
+) -> None:
     instance.broken.touch()  # its error's text holds the secret
     page = window(instance.url)
     expect(page.get_by_role("heading", level=1)).to_contain_text("1 of 3 services has failed")
-    for view in ("#/", "#/events", "#/logs", "#/settings", "#/service/App/Feed"):
+    for view, command in (
+        ("#/", "status"),
+        ("#/events", "events -f"),
+        ("#/logs?service=App/Feed&level=ERROR", "logs -f --service App/Feed --level ERROR"),
+        ("#/settings", "settings"),
+        ("#/service/App/Feed", "events --service App/Feed"),
+    ):
         page.goto(instance.url + view)
+        expect(page.locator("#command")).to_have_text(f"ginkgoctl app.conf.py {command}")
+        told = instance.shop.ctl("app.conf.py", *command.replace(" -f", "").split())
+        assert "eed" in told.stdout, told
         expect(page.locator("main")).to_contain_text("eed")
-        assert SECRET not in page.content(), view
+        assert SECRET not in page.content() + told.stdout, view
     assert instance.program.stops() == 0
 
 

@@ -122,7 +122,7 @@ export function logsView(_path, query) {
     element: h("div", { class: "logs" }, h("h1", { tabindex: "-1" }, "Logs"), tools, note, box),
     title: "Logs",
     update() {
-      shell("logs", "-f");
+      shell("logs", "-f", ...Object.entries(filter()).flatMap(([name, value]) => (value ? [`--${name}`, value] : [])));
       if (paths.children.length !== live.paths.size) {
         paths.replaceChildren(...[...live.paths.keys()].map((path) => h("option", { value: path })));
       }

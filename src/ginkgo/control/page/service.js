@@ -115,7 +115,7 @@ export function serviceView(path) {
     ),
     title: path,
     update() {
-      shell("tree", path);
+      shell("events", "--service", path);
       if (seen !== live.status) load();
       seen = live.status;
     },

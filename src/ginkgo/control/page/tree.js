@@ -160,10 +160,10 @@ export class Tree {
     event.preventDefault();
   }
 
-  // To the next service whose name begins with that letter.
+  // To the next service whose title begins with that letter.
   jump(letter, at) {
     const order = [...this.rows.slice(at + 1), ...this.rows.slice(0, at + 1)];
-    this.focus(order.find((row) => row.node.name.toLowerCase().startsWith(letter)));
+    this.focus(order.find((row) => titleOf(row.node).toLowerCase().startsWith(letter)));
   }
 }
 
@@ -175,6 +175,11 @@ function measure(node, sum) {
     node.ailing += measure(child, sum) + (child.ailing ?? 0);
   }
   return node.why || ["failed", "degraded"].includes(node.state) ? 1 : 0;
+}
+
+// The end of the path: siblings of one name differ in it.
+function titleOf(node) {
+  return node.path.split("/").at(-1);
 }
 
 function create() {
@@ -198,7 +203,7 @@ function paint(element, { node, level, place, siblings, parent, open, hit }) {
   set(element, "aria-expanded", parent ? String(open) : null);
   set(element, "class", `row level-${Math.min(level, 8)}${hit ? " hit" : ""}`);
   show(mark, node.state);
-  say(title, node.name);
+  say(title, titleOf(node));
   say(state, node.state);
   set(state, "class", `state is-${node.state}`);
   const facts = [];

@@ -104,6 +104,9 @@ export function overall(status) {
   const up = duration(status.uptime);
   const of = failed === all && all === 1 ? "its one service" : `${failed} of ${count(all, "service")}`;
   const wrong = failed ? `${of} ${failed === 1 ? "has" : "have"} failed` : "";
+  if (status.stopping === "lame duck") {
+    return ["stopping", "About to stop: it serves who is there, and is to get no new work."];
+  }
   switch (status.state) {
     case "ready":
       if (failed) return ["degraded", `Up for ${up}, but ${wrong}.`];
