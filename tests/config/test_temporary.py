@@ -57,13 +57,14 @@ def test_text_is_parsed_and_json_is_taken_as_it_is(value: object, is_now: object
 )
 def test_what_cannot_be_is_refused_and_changes_nothing(path: str, value: object, why: str):
     with settings.context() as now:
-        declare()
+        App = declare()
         before = now.snapshot
         with pytest.raises(ConfigError) as refused:
             temporary.put(now, path, value)
         assert why in str(refused.value)
         assert "canary" not in str(refused.value)
         assert now.snapshot is before
+        assert App.rate == 60
 
 
 def test_who_monitors_a_setting_sees_it_come_and_go():
@@ -80,9 +81,9 @@ def test_who_monitors_a_setting_sees_it_come_and_go():
 
 def test_a_reader_of_an_older_snapshot_keeps_what_it_has():
     with settings.context() as now:
-        declare()
+        App = declare()
         before = temporary.put(now, "rate", "2")
-        assert (before.get("rate"), now.snapshot.get("rate")) == (60, 2)
+        assert (before.get("rate"), App.rate) == (60, 2)
 
 
 def test_a_reload_leaves_it_and_what_the_file_says_comes_back_after_it(tmp_path: Path):
