@@ -164,6 +164,56 @@ def test_a_scrape_opens_nothing_that_stays(scrape: Any) -> None:
     eventually(lambda: all(now <= then for now, then in zip(opened(), before, strict=True)))
 
 
+BLOCKING = """
+    import os
+
+    from ginkgo import Service
+    from ginkgo.async_ import native
+
+    class App(Service):
+        def do_start(self):
+            self.spawn_later(0.1, self.hang)
+
+        ASYNC def hang(self):
+            HANG
+
+    def hold():
+        print("blocked", flush=True)
+        while not os.path.exists("gate"):
+            native.sleep(0.01)
+"""
+
+
+def test_a_blocked_loop_is_told_and_keeps_no_scrape_waiting(ground: Ground) -> None:
+    posted = "self.backend_in_use.post(hold)"
+    ground.write(BLOCKING.replace("HANG", posted if ground.name == "threading" else "hold()"))
+    port = free_port()
+    app = ground.begin("--set", f"control=127.0.0.1:{port}", "--set", "blocked_after=0.2")
+    app.wait_for("^blocked$")
+    first = Scraped(port)
+    assert first.answer.status == 200
+    assert first.value("ginkgo_metrics_complete") == 0.0
+    assert (first.value("ginkgo_loop_unanswered_seconds") or 0) > 0.9
+    eventually(lambda: probe(port, "/livez?blocked=0.5")[0] == 503)
+    assert "is blocked for" in probe(port, "/livez?blocked=0.5")[1]
+    assert probe(port, "/livez")[0] == 200
+    assert (Scraped(port).value("ginkgo_loop_blocked_total") or 0) >= 1
+    ground.shop.write("gate", "")
+    eventually(lambda: Scraped(port).value("ginkgo_metrics_complete") == 1.0)
+    assert Scraped(port).value("ginkgo_loop_unanswered_seconds") == 0.0
+    assert app.stops() == 0
+
+
+def probe(port: int, path: str) -> tuple[int, str]:
+    """The status and the body of an answer."""
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    client.request("GET", path)
+    answer = client.getresponse()
+    body = answer.read().decode()
+    client.close()
+    return answer.status, body
+
+
 # -- promtool's rules (prometheus/client_golang, testutil/promlint), expressed here ---------------
 
 UNITS = {

@@ -17,6 +17,7 @@ from typing import Any
 
 from .format import Formatter
 from .handler import LineHandler
+from .records import Records
 from .ring import Ring
 
 
@@ -51,10 +52,10 @@ class Beside:
             return
         record = self._record(level, file, text, stack)
         handlers = [each for each in _handlers(self._logger) if level >= each.level]
-        ours = [each for each in handlers if isinstance(each, LineHandler | Ring)]
+        ours = [each for each in handlers if isinstance(each, LineHandler | Ring | Records)]
         for handler in ours:
             handler.handle(record)
-        if all(isinstance(each, Ring) for each in ours):
+        if not any(isinstance(each, LineHandler) for each in ours):
             _to_stderr(record)
         for other in handlers:
             if other not in ours:
