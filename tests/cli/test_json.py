@@ -129,6 +129,15 @@ def test_what_is_printed_is_as_the_page_says(shop: Workshop, app: Program) -> No
             schema_of(json.loads(one), expected)
 
 
+def test_so_is_what_a_shell_prints(shop: Workshop) -> None:
+    shop.write("app.py", "from ginkgo import Service\nclass App(Service): pass\n")
+    shop.write("app.conf.py", "service = 'app.App'\nlogfile = 'app.log'\nbackdoor = True\n")
+    assert shop.ctl("app.conf.py", "start").returncode == 0
+    run = shop.run("bash", "-c", "echo 1 + 1 | ginkgoctl app.conf.py shell --json")
+    schema_of(json.loads(run.stdout), "ginkgo.shell/1")
+    assert shop.ctl("app.conf.py", "stop").returncode == 0
+
+
 def test_so_is_that_of_a_daemon_that_comes_and_goes(shop: Workshop) -> None:
     shop.write("app.py", "from ginkgo import Service\nclass App(Service): pass\n")
     shop.write("app.conf.py", "service = 'app.App'\nlogfile = 'app.log'\n")
