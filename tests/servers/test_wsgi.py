@@ -355,6 +355,17 @@ async def test_requests_under_way_are_answered_with_connection_close(kit: Kit):
         assert (server.accepted, server.cut) == (count, 0)
 
 
+@pytest.mark.fault(78)
+async def test_60_requests_in_the_queue_are_all_answered(kit: Kit):
+    async with kit.running(kit.WSGIServer(LOCAL, hello)) as server:
+        clients = [kit.connected(server) for _ in range(60)]
+        for client in clients:
+            client.socket.send(ASK)  # without a turn for the server
+        await done(server.stop())
+        answers = [await client.hears_all() for client in clients]
+        assert all(answer.endswith(b"Hello World") for answer in answers)
+
+
 @pytest.mark.fault(76)
 async def test_a_client_that_hardly_reads_is_cut_in_the_end(kit: Kit):
     def big(environ: Environ, start_response: Start) -> Iterable[bytes]:

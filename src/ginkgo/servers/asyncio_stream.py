@@ -222,7 +222,7 @@ class ProtocolServer(Connections):
             connection.watch(protocol)
             if await self._connect(protocol, connection) is None:
                 self._ended(connection)
-            elif self._emptied is not None:
+            elif self._emptied is not None and not connection.is_new:
                 connection.tell()
         except asyncio.CancelledError:
             connection.hang_up()
@@ -248,9 +248,14 @@ class ProtocolConnection(Connection):
 
     Attributes:
         protocol: the one that serves it now; None when it is lost.
+        is_new: it was queued when the server stopped: what its peer has sent is still to be read.
     """
 
     __slots__ = ("protocol",)
+
+    @property
+    def is_new(self) -> bool:  # type: ignore[override]
+        return self in self.server._late
 
     def __init__(self, server: Any, kind: Kind, fd: int) -> None:
         super().__init__(server, kind, fd)
