@@ -13,6 +13,8 @@ from ..core.errors import ConfigError
 from .asyncio_server import Connection, Connections, Kind
 from .listening import raised_by
 
+GOODBYE = 0.02  # seconds between two looks at what waits for a TLS goodbye at stop
+
 
 class StreamServer(Connections):
     """A server that calls ``handle(reader, writer)`` for each connection, in its own task.
@@ -233,6 +235,28 @@ class ProtocolServer(Connections):
             self._ended(connection)
         finally:
             connection.task = None
+
+    async def _drain(self) -> None:
+        if not self.tls:
+            return await super()._drain()
+        goodbyes = self._loop.create_task(self._wait_for_no_goodbye())
+        try:
+            await super()._drain()
+        finally:
+            goodbyes.cancel()
+
+    async def _wait_for_no_goodbye(self) -> None:
+        """A protocol that closes its transport waits there for the peer's TLS goodbye: not now.
+
+        Nothing tells when all that it has written is out, so it is looked at from time to time.
+        """
+        while True:
+            for connection in tuple(self._handlers):
+                transport = connection.transport
+                closing = transport is not None and transport.is_closing()
+                if closing and not transport.get_write_buffer_size():
+                    end_input(transport)
+            await asyncio.sleep(GOODBYE)
 
     def _lost(self, connection: ProtocolConnection, error: Exception | None) -> None:
         if connection in self._handlers:
