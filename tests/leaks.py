@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-PATIENCE = 2.0  # seconds in which what was told to end has to be gone
+PATIENCE = 5.0  # seconds in which what was told to end has to be gone
 
 NOT_OURS = ("/pytest-of-", "/.hypothesis/", "/dev/pts/", "/dev/null")
 """Descriptors of pytest and its plugins, which come and go as they like."""

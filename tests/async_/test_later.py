@@ -20,9 +20,9 @@ async def test_calls_are_made_in_the_order_of_their_times(world: World):
         gate.open()
 
     backend = root.backend_in_use
-    backend.later(0.03, last)
-    backend.later(0.01, lambda: order.append(1))
-    backend.later(0.02, lambda: order.append(2))
+    backend.later(0.6, last)
+    backend.later(0.2, lambda: order.append(1))
+    backend.later(0.4, lambda: order.append(2))
     await gate.passed()
     assert order == [1, 2, 3]
     await done(root.stop())
@@ -71,4 +71,13 @@ async def test_calls_are_made_while_a_descriptor_is_watched(world: World):
     watch.close()
     for fd in (reader, writer):
         os.close(fd)
+    await done(root.stop())
+
+
+async def test_the_thread_that_waits_may_be_made_and_ended_over_and_over(world: World):
+    root = plant(world, "a")
+    await done(root.start())
+    backend = root.backend_in_use
+    for _ in range(300):  # each the only one there is: begun, and ended before it has begun to wait
+        backend.later(60, bool).cancel()
     await done(root.stop())

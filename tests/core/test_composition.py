@@ -498,3 +498,14 @@ async def test_a_service_that_does_nothing_keeps_nothing(world: World):
         "_state",
         "_tasks",
     }
+
+
+async def test_a_tree_on_asyncio_is_not_for_a_with_that_blocks(world: World):
+    service = Service()
+    if "asyncio" not in world.name and world.name != "uvloop":
+        with service:
+            assert service.ready
+        return
+    with pytest.raises(UsageError, match="runs on asyncio"), service:
+        raise AssertionError("the body would run while the loop stands still")
+    assert service.state == "init"

@@ -14,7 +14,7 @@ from tests.dialects import World, done
 from tests.trees import Node, Wrong, hang, plant
 
 from ginkgo.core.cron import Lived, next_time
-from ginkgo.core.errors import ApplicationFailed, UsageError
+from ginkgo.core.errors import ConfigError, UsageError
 from ginkgo.core.failure import SpawnRefused
 from ginkgo.core.jobs import Job
 from ginkgo.testing import FakeClock
@@ -350,6 +350,6 @@ async def test_without_cronsim_it_says_what_to_install(
     world: World, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, "cronsim", None)
-    with pytest.raises(ApplicationFailed, match=r"a: at\(\) needs cronsim") as caught:
+    with pytest.raises(ConfigError, match=r"a: at\(\) needs cronsim") as caught:
         plant(world, "a").at("* * * * *", bool)
     assert caught.value.hint == 'Install it: pip install "ginkgo[cron]"'

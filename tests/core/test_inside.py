@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
-from tests.dialects import World, done, within
+from tests.dialects import LIMIT, World, done, within
 from tests.trees import SEVEN, Node, hang, plant, tasks_of
 
 from ginkgo.core.failure import Abandoned
@@ -238,3 +239,32 @@ async def test_two_hooks_that_start_each_others_service_do_not_wait_for_ever(wor
     assert root.ready
     assert sorted(root.story) == ["+a", "+b", "+c"]
     await done(root.stop())
+
+
+@pytest.mark.fault(75)
+@pytest.mark.parametrize("call", ["stop", "restart"])
+async def test_a_plain_function_that_is_a_task_may_stop_or_restart_its_service(
+    world: World, call: str
+):
+    root = plant(world, "a(b)", b={"stop_timeout": LIMIT})
+    await done(root.start())
+    returned = world.gate()
+
+    def ends_itself() -> None:
+        value = getattr(root["b"], call)()
+        if inspect.isawaitable(value):  # in the loop itself, where it could not wait
+            raise AssertionError("a plain function has no loop")
+        returned.open()
+
+    root.forget()
+    task = root["b"].spawn(ends_itself)
+    assert await returned.passed(LIMIT / 2), root.told
+    assert root.told == ("-b" if call == "stop" else "-b +b")
+    await until_ended(world, task)
+    assert root["b"].state == ("stopped" if call == "stop" else "ready")
+    await done(root.stop())
+
+
+async def until_ended(world: World, task: Any) -> None:
+    while not world.ended(task):
+        await world.sleep(0.001)

@@ -34,6 +34,7 @@ from ginkgo.core import tasks
 from ginkgo.core.context import context
 from ginkgo.core.errors import UsageError
 from ginkgo.core.failure import Abandoned, SpawnRefused
+from ginkgo.core.policies import RESTARTS, STRATEGIES, Backoff
 from ginkgo.core.waiting import at_rest
 
 SOON = 0.004  # seconds; every limit of every service
@@ -43,6 +44,15 @@ MOODS = (*["work"] * 3, "wait", "raise", "hang", "retry", "swallow", "late", "ne
 CALLS = ("start", "stop", "reload", "restart")
 WHO = ("outside", "task", "thread", "callback")
 
+BACKOFF = Backoff(SOON / 2, 2.0, SOON)
+
+supervisions = st.fixed_dictionaries(
+    {
+        "restart": st.sampled_from(RESTARTS),
+        "strategy": st.sampled_from(STRATEGIES),
+        "max_restarts": st.sampled_from([0, 2, 1000]),
+    }
+)
 moods = st.fixed_dictionaries({hook: st.sampled_from(MOODS) for hook in MARKS})
 numbers = st.integers(min_value=0, max_value=30)
 
@@ -51,9 +61,19 @@ class Moody(Node):
     """A service whose hooks do what they feel like."""
 
     start_timeout = stop_timeout = SOON
+    backoff = BACKOFF
 
-    def __init__(self, machine: Machine, name: str, mood: dict[str, str], early: bool) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        name: str,
+        mood: dict[str, str],
+        early: bool,
+        supervision: dict[str, Any],
+    ) -> None:
         super().__init__(machine.world, name, machine.story)
+        for key, value in supervision.items():
+            setattr(self, key, value)
         self.machine = machine
         self.mood = mood
         self.start_before = early
@@ -107,7 +127,9 @@ class Machine(RuleBasedStateMachine):
     backend: str
 
     @initialize(
-        shape=st.lists(st.tuples(numbers, moods, st.booleans()), min_size=1, max_size=7),
+        shape=st.lists(
+            st.tuples(numbers, moods, st.booleans(), supervisions), min_size=1, max_size=7
+        ),
         calls=st.lists(st.tuples(st.sampled_from(CALLS), numbers), max_size=4),
     )
     def plant(self, shape: list[Any], calls: list[tuple[str, int]]) -> None:
@@ -119,8 +141,8 @@ class Machine(RuleBasedStateMachine):
         self.askers: list[Any] = []
         self.all: list[Moody] = []
         self.calls = calls
-        for place, mood, early in shape:
-            node = Moody(self, f"n{len(self.all)}", dict(mood), early)
+        for place, mood, early, supervision in shape:
+            node = Moody(self, f"n{len(self.all)}", dict(mood), early, supervision)
             if self.all:
                 self.all[place % len(self.all)].add_service(node)
             self.all.append(node)
@@ -166,10 +188,23 @@ class Machine(RuleBasedStateMachine):
     def start_all(self, who: str, by: int) -> None:
         self.ask(who, self.node(by), self.all[0].start)
 
-    @rule(parent=numbers, mood=moods, early=st.booleans(), who=st.sampled_from(WHO))
+    @rule(
+        parent=numbers,
+        mood=moods,
+        early=st.booleans(),
+        supervision=supervisions,
+        who=st.sampled_from(WHO),
+    )
     @precondition(lambda self: len(self.all) < 12)
-    def add(self, parent: int, mood: dict[str, str], early: bool, who: str) -> None:
-        node = Moody(self, f"n{len(self.all)}", dict(mood), early)
+    def add(
+        self,
+        parent: int,
+        mood: dict[str, str],
+        early: bool,
+        supervision: dict[str, Any],
+        who: str,
+    ) -> None:
+        node = Moody(self, f"n{len(self.all)}", dict(mood), early, supervision)
         self.ask(who, self.node(parent), self.node(parent).add_service, node)
         self.all.append(node)
 
@@ -239,6 +274,8 @@ class Machine(RuleBasedStateMachine):
                 assert node.runs == 1, f"{node!r} was not started"
             if node._state in ("starting", "stopping"):
                 assert node._operation is not None, f"{node!r} is held by nobody"
+            ailing = sum(child._ailing > 0 for child in node.children)
+            assert node._ailing == ailing + node._is_down, f"{node!r} counts what is down wrongly"
         assert not self.broken
 
     # -- what holds in the end ------------------------------------------------------------------
@@ -278,6 +315,8 @@ class Machine(RuleBasedStateMachine):
             assert node._state in ("init", "stopped"), self.tell()
             assert node._operation is node._reloading is None
             assert not node._watchers
+            assert node._mend is None
+            assert not node._ailing
         for node in self.all:
             node.mood = dict.fromkeys(MARKS, "work")
             node.start_timeout = node.stop_timeout = IN_TIME

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.logs.scripts import run
 
+from ginkgo.core.errors import GinkgoError
 from ginkgo.logs.tracebacks import user_traceback
 
 
@@ -137,3 +138,14 @@ def test_real_frames_of_gevent_and_of_the_import_machinery_are_left_out(tmp_path
     ).stdout
     assert files(shown)[0] == str(tmp_path / "app.py")
     assert "frozen importlib" not in shown
+
+
+def test_an_error_of_ginkgos_own_shows_the_users_frames_and_no_others() -> None:
+    refuse = module("ginkgo.somewhere", "def f(): raise GinkgoError('no')", GinkgoError=GinkgoError)
+    users = module("users", "def f(): return inner()", inner=refuse)
+    shown = user_traceback(caught(users))
+    assert "/somewhere/users.py" in shown
+    assert "/somewhere/ginkgo" not in shown
+    error = caught(refuse)
+    assert error.__traceback__ is not None
+    assert user_traceback(error, error.__traceback__.tb_next) == ""

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.systemd import listener
 
 from ginkgo.core.errors import ConfigError
@@ -97,6 +99,24 @@ def test_numbers_that_are_none_are_told(environ: dict[str, str], message: str) -
     with pytest.raises(ConfigError, match=message) as caught:
         inherited_sockets(environ, ME)
     assert caught.value.status == 78
+
+
+@pytest.mark.fault(27)
+@given(
+    pid=st.sampled_from([str(ME), "1", ""]) | st.text(),
+    count=st.integers(-2, 3).map(str) | st.text(),
+    names=st.none() | st.text(),
+)
+def test_an_environment_of_nonsense_is_refused_or_is_nothing(
+    pid: str, count: str, names: str | None
+) -> None:
+    free = os.dup(0)
+    os.close(free)
+    with descriptors_from(free):
+        try:
+            assert inherited_sockets(told(count, names, pid), ME) == []
+        except ConfigError as error:
+            assert str(error).startswith("socket activation: ")
 
 
 @pytest.mark.fault(27)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from typing import Any
 
 import gevent
@@ -119,21 +117,6 @@ def test_an_old_client_that_wants_to_keep_its_connection_is_told_too(
     head = to_the_end(client).partition(b"\r\n\r\n")[0].lower()
     assert head.count(b"connection:") == 1 and b"connection: close" in head
     stopping.get()
-
-
-@pytest.mark.fault(78)
-def test_60_requests_in_the_queue_are_all_answered(run: Any):
-    server = run(WSGIServer(LOCAL, hello))
-    with ExitStack() as stack:
-        clients = []
-        for _ in range(60):  # nobody takes them in: the loop has no turn
-            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-            client.sendall(ASK)
-            clients.append(client)
-        server.stop()
-        answers = [to_the_end(client) for client in clients]
-    assert all(answer.endswith(b"Hello World") for answer in answers)
-    assert all(b"Connection: close" in answer for answer in answers)
 
 
 def test_a_request_that_has_come_in_part_is_waited_for(run: Any, connect: Any):

@@ -188,6 +188,20 @@ async def test_it_speaks_https(kit: Kit, authority: Authority):
     assert schemes == ["https"] * 3
 
 
+async def test_a_stop_does_not_wait_for_the_goodbye_of_an_idle_https_client(
+    kit: Kit, authority: Authority
+):
+    certfile, keyfile = authority.issue("localhost")
+    server = kit.WSGIServer(LOCAL, hello, certfile=certfile, keyfile=keyfile)
+    async with kit.running(server):
+        context = ssl.create_default_context(cafile=authority.cafile)
+        client = await kit.connected(server).secure(context)
+        await client.says(ASK)
+        assert (await one_answer(client))[2] == b"Hello World"
+        await done(server.stop())
+        assert server.cut == 0
+
+
 async def test_an_answer_of_unknown_length_comes_in_chunks(kit: Kit):
     def stream(environ: Environ, start_response: Start) -> Iterable[bytes]:
         start_response("200 OK", [])
@@ -353,6 +367,17 @@ async def test_requests_under_way_are_answered_with_connection_close(kit: Kit):
             assert answer.endswith(b"Hello World")
         await stopping.result()
         assert (server.accepted, server.cut) == (count, 0)
+
+
+@pytest.mark.fault(78)
+async def test_60_requests_in_the_queue_are_all_answered(kit: Kit):
+    async with kit.running(kit.WSGIServer(LOCAL, hello)) as server:
+        clients = [kit.connected(server) for _ in range(60)]
+        for client in clients:
+            client.socket.send(ASK)  # without a turn for the server
+        await done(server.stop())
+        answers = [await client.hears_all() for client in clients]
+        assert all(answer.endswith(b"Hello World") for answer in answers)
 
 
 @pytest.mark.fault(76)

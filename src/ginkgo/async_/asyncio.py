@@ -49,6 +49,7 @@ from .base import (
 )
 from .loops import new_loop
 from .pulse import Detach, Pulse, attach_to_loop
+from .workers import asked_by
 
 if TYPE_CHECKING:
     from ..core.service import Service
@@ -121,6 +122,7 @@ class AsyncioBackend:
     """
 
     name = "asyncio"
+    blocks = False
     cancellation: type[BaseException] = asyncio.CancelledError
     wakes_for_signals = True  # Python's own handlers run also while the loop waits
 
@@ -242,10 +244,14 @@ class AsyncioBackend:
     def _drive_from_thread(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> Any:
         released = ThreadSignal()
         outcome: list[Any] = []
+        operation.caller = asked_by.get()  # the task that waits for this thread
 
         def deliver(result: Any, error: BaseException | None) -> None:
             outcome.extend((result, error))
             released.set()
+            operation.caller = None
+            for task in operation.left_out:  # it has its call back, and ends now
+                task.cancel()
 
         self.post(self._run, operation, work, deliver)
         try:

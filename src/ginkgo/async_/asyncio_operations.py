@@ -22,13 +22,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import sys
 import traceback
 import types
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import copy_context
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from types import CodeType, FrameType
+from typing import TYPE_CHECKING, Any, Final
 
 from ..core import tasks
 from ..core.backend import Expired, Interruption, Operation
@@ -359,9 +360,25 @@ def deliver_to(driven: Driven) -> Deliver:
     return deliver
 
 
+WORKER: Final = ("threading", "ginkgo.async_.workers")
+"""The modules of what a worker thread does before it calls the user's function."""
+
+IN_THREADS: Final[set[CodeType]] = set()
+"""The coroutine functions that wait for a worker thread; their local `future` has its `thread`."""
+
+
 def stack_of(task: _Task) -> str:
-    """Where a task is, from what it runs down to what it waits for."""
+    """Where a task is, from what it runs down to what it waits for.
+
+    Of one that runs a plain function in a worker thread that is where the thread is.
+    """
     frames = list(_frames(task.get_coro()))
+    job = next((each.f_locals.get("future") for each in frames if each.f_code in IN_THREADS), None)
+    in_thread = sys._current_frames().get(getattr(job, "thread", None) or 0)
+    if in_thread is not None and job is not None and not job.done():
+        frames = [frame for frame, _ in traceback.walk_stack(in_thread)][::-1]
+        while frames and frames[0].f_globals.get("__name__") in WORKER:
+            del frames[0]
     summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
     return "".join(summary.format()).rstrip()
 

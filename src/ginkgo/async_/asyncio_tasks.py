@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core.tasks import is_coroutine_function, task_failed
+from .asyncio_operations import IN_THREADS
 from .workers import Outcome, asked_to_end, in_thread
 
 if TYPE_CHECKING:
@@ -99,6 +100,9 @@ async def _thread(
             result.close()
         raise cancelled
     return result, error
+
+
+IN_THREADS.add(_thread.__code__)
 
 
 def _raised(service: Service, function: Callable[..., Any], error: BaseException) -> None:

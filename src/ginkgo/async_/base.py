@@ -159,6 +159,7 @@ class Visitor:
     that another thread starts it.
     """
 
+    blocks = True
     here = False
     cancellation = ()
 

@@ -11,6 +11,7 @@ variables. What a task has spawned by itself, without its service, goes with the
 
 from __future__ import annotations
 
+import functools
 import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -178,6 +179,8 @@ def _of_handler(found: dict[str, Any]) -> Owner | None:
 
 def _of_job(found: dict[str, Any]) -> Owner | None:
     function = found.get("function") or found.get("func")
+    if isinstance(function, functools.partial) and function.args:  # it runs in a context
+        function = function.args[0]
     if function is None:
         return None
     return Owner(_path(getattr(function, "__self__", None)), f"task {_name(function)}")
@@ -199,6 +202,7 @@ _KNOWN: dict[str, _Known] = {
     "run_in_thread": _of_function,
     "run_later": _of_function,
     "in_thread.<locals>.call": _of_job,
+    "in_thread.<locals>.job": _of_job,
     _GEVENT_JOB: _of_job,
     "StreamHandler._run": _of_handler,
     "DatagramHandler._run": _of_handler,

@@ -50,13 +50,13 @@ class Watches:
 
     def _running_poller(self) -> _Poller:
         if self._poller is None:
-            self._poller = _Poller(self._next_due, self._readable)
+            self._poller = _Poller(self._monitor, self._next_due, self._readable)
         return self._poller
 
     def _end_if_idle(self) -> None:
         if self._poller is not None and not self._watched and not self._timers:
-            self._poller.end()
-            self._poller = None
+            poller, self._poller = self._poller, None
+            poller.end()
 
     def remove(self, watch: Watch) -> None:
         """Call it no more; when this returns it is not being called any more either."""
@@ -141,9 +141,11 @@ class _Poller:
 
     def __init__(
         self,
+        monitor: Monitor,
         next_due: Callable[[_Poller], float | None],
         readable: Callable[[_Poller, int], None],
     ) -> None:
+        self._monitor = monitor
         self._next_due = next_due
         self._readable = readable
         self._ended = False
@@ -175,5 +177,6 @@ class _Poller:
                     os.eventfd_read(self._wakeup)
                 else:
                     self._readable(self, fd)
-        self._epoll.close()
-        os.close(self._wakeup)
+        with self._monitor:  # who tells the end of it has written by then
+            self._epoll.close()
+            os.close(self._wakeup)

@@ -20,6 +20,9 @@ IDLE = 5.0  # seconds that a thread waits for another job
 asked_to_end: ContextVar[threading.Event | None] = ContextVar("asked_to_end", default=None)
 """In the thread of a task: set when the task is to end."""
 
+asked_by: ContextVar[asyncio.Task[Any] | None] = ContextVar("asked_by", default=None)
+"""In a worker thread: the task that waits for what it does."""
+
 Job = Callable[[], object]
 Outcome = tuple[Any, BaseException | None]
 
@@ -87,9 +90,11 @@ def in_thread(
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Outcome] = loop.create_future()
     context = copy_context()
+    context.run(asked_by.set, asyncio.current_task())
 
     def call() -> None:
         outcome: Outcome
+        future.thread = threading.get_ident()  # type: ignore[attr-defined]
         try:
             outcome = context.run(function, *args, **kwargs), None
         except BaseException as error:  # noqa: BLE001 - raised again in the task that waits

@@ -84,7 +84,7 @@ def _inside(options: argparse.Namespace) -> int:
     """Be the process that runs the tree."""
     from ..process.dev_child import Inside
     from ..process.start import start
-    from .main import control
+    from .main import backdoor, control
 
     inside = Inside.inherited()
 
@@ -107,7 +107,7 @@ def _inside(options: argparse.Namespace) -> int:
         foreground=True,
     )
     try:
-        return start(wanted, companions=(with_page, inside.companion))
+        return start(wanted, companions=(with_page, backdoor, inside.companion))
     except GinkgoError as error:
         inside.failed(error)
         raise

@@ -42,6 +42,8 @@ def attach(running: Attachable) -> ControlServer:
         return lambda text: running.post(function, text)
 
     process = ProcessSettings()
+    if process.control is not None:
+        _import_metrics()
     server = ControlServer(
         running.folder_fd,
         running,
@@ -56,6 +58,19 @@ def attach(running: Attachable) -> ControlServer:
         for warning in control_warnings(process):
             audit.report(warning)
     return server
+
+
+def _import_metrics() -> None:
+    """Import what `/metrics` needs here, where there is time, and not in the control thread.
+
+    Others would wait there for as long as the import takes. Without an address nobody may ever ask.
+    """
+    try:
+        import prometheus_client.exposition  # noqa: F401
+
+        import ginkgo.process.metrics  # noqa: F401
+    except ImportError:
+        pass  # whoever asks is told what to install
 
 
 def _reloaded(server: ControlServer, report: dict[str, Any] | None) -> None:

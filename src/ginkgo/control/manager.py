@@ -66,7 +66,8 @@ def status(
     known: dict[str, Any] = {"schema": "ginkgo.status/1", "name": name, "running": found.running}
     if found.state == "stopped":
         why = found.reason or ("it did not stop in order" if found.stale else None)
-        return {**known, "state": "stopped", "pid": None, "why": why}
+        do = {"do": "`ginkgoctl log` shows its last words"} if found.stale and found.record else {}
+        return {**known, "state": "stopped", "pid": None, "why": why, **do}
     if found.state != "running":
         return {**known, "state": "unknown", "pid": None, "why": found.reason}
     known |= _from_record(found)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Final
 
 from .context import context
-from .errors import ApplicationFailed, UsageError
+from .errors import ConfigError, UsageError
 from .jobs import Job
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _check(service: Service, expression: str) -> None:
     try:
         from cronsim import CronSimError
     except ImportError:
-        raise ApplicationFailed(
+        raise ConfigError(
             f"{service.path}: at() needs cronsim, which is not installed",
             hint='Install it: pip install "ginkgo[cron]"',
         ) from None

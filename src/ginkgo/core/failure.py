@@ -54,7 +54,8 @@ class Failure:
     def story(self) -> str:
         """How it came to this failure, in a line; the first cause comes last."""
         *above, _ = self.chain()
-        return "".join(f"{each.path} failed because " for each in above) + str(self)
+        first = str(self).partition("\n")[0]
+        return "".join(f"{each.path} failed because " for each in above) + first
 
 
 def text_of(error: BaseException) -> str:

@@ -169,6 +169,8 @@ async def _wait_until_ready(operation: Operation, service: Service, began: float
     backend = operation.backend
     left = None if limit is None else max(0.0, began + limit - backend.now())
     if not await until_reached(backend, service, lambda: service._ready_told, left):
+        if operation.abandoned is not None:  # who gave it up knows better why it is not ready
+            raise operation.abandoned
         raise StartTimeout(
             f"{service.path}: started, but not ready within {limit:g} s",
             hint="do_start returned NOT_READY, and nobody called set_ready() in time.",

@@ -383,6 +383,12 @@ class Service(Place, Work):
         root.stop_soon()
 
     def __enter__(self) -> Self:
+        if not self._backend_to_start.blocks:
+            raise UsageError(
+                f"{self.path} runs on {self.backend_in_use.name}, whose loop would stand still in "
+                "the body of a `with`",
+                hint="Use `async with`, or serve_forever().",
+            )
         self.start()
         return self
 

@@ -187,7 +187,7 @@ class Work:
         Raises:
             SpawnRefused: the service is stopped.
             UsageError: the expression is none, or gives a time that never comes.
-            ApplicationFailed: cronsim is not installed.
+            ConfigError: cronsim is not installed.
         """
         from .cron import At
 

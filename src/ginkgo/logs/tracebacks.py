@@ -14,6 +14,8 @@ import traceback
 from collections.abc import Mapping
 from types import TracebackType
 
+from ..core.errors import GinkgoError
+
 # Top-level packages whose frames are plumbing when they are the outermost ones: they only call.
 PLUMBING = frozenset(
     {"ginkgo", "gevent", "asyncio", "concurrent", "importlib", "runpy", "threading"}
@@ -29,12 +31,17 @@ def user_traceback(exc: BaseException, tb: TracebackType | None = None) -> str:
 
     Returns:
         Lines as Python prints them, without a newline at the end. Where every frame is plumbing,
-        all are shown: the fault is in it. An exception that cannot be shown is at least named.
+        all are shown: the fault is in it; but nothing of an error of Ginkgo's own, whose text says
+        it all. An exception that cannot be shown is at least named.
     """
     tb = tb or exc.__traceback__
+    if isinstance(exc, GinkgoError) and exc.__cause__ is None and not _users(tb):
+        return ""
     try:
         shown = traceback.TracebackException(type(exc), exc, tb)
         _trim(shown, exc, tb)
+        if isinstance(exc, GinkgoError):  # where we have raised it is no news
+            del shown.stack[len(shown.stack) - _trailing(tb) :]
         return "".join(shown.format()).rstrip("\n")
     except Exception as failure:  # noqa: BLE001 - it is the exception's own code that runs
         # Its attributes are the user's too (__notes__, __cause__, __class__ may be properties).
@@ -69,6 +76,19 @@ def _trim(
         if shown.exceptions and isinstance(exc, BaseExceptionGroup):
             for part, member in zip(shown.exceptions, exc.exceptions, strict=False):
                 pairs.append((part, member, member.__traceback__))
+
+
+def _users(tb: TracebackType | None) -> int:
+    """Count the frames that are the user's."""
+    return sum(not _is_module_of_ours(frame.f_globals) for frame, _ in traceback.walk_tb(tb))
+
+
+def _trailing(tb: TracebackType | None) -> int:
+    """Count the innermost frames that are plumbing."""
+    count = 0
+    for frame, _ in traceback.walk_tb(tb):
+        count = count + 1 if _is_module_of_ours(frame.f_globals) else 0
+    return count
 
 
 def _leading(tb: TracebackType | None) -> int:

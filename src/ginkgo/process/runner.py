@@ -337,11 +337,11 @@ class _Process:
             return _exit_status(ending)
         failure = self.root.failure
         if failure is not None:
-            error = failure.error
-            if isinstance(error, GinkgoError) and not isinstance(error, UsageError):
-                raise error
-            place = user_place(error)  # its whole traceback is in the log
-            raise ApplicationFailed(failure.story() + (f" ({place})" if place else ""))
+            place = user_place(failure.error)  # its whole traceback is in the log
+            raise ApplicationFailed(
+                failure.story() + (f" ({place})" if place else ""),
+                hint=getattr(failure.error, "hint", None),
+            )
         return os.EX_SOFTWARE if self.root.stop_errors else 0
 
     def _act(self, number: int) -> None:

@@ -33,6 +33,9 @@ except ImportError as error:
     ) from error
 
 error_logger = logging.getLogger("uvicorn.error")
+# The steps of a lifespan are those of the service, which tells them itself.
+lifespan_logger = logging.getLogger("uvicorn.lifespan")
+lifespan_logger.setLevel(logging.WARNING)
 
 
 class ASGIServer(ProtocolServer):
@@ -134,6 +137,7 @@ class ASGIServer(ProtocolServer):
             self._config.loaded_app = self._counting(self._config.loaded_app)
         self._shared = Shared(self._config)
         lifespan: Any = self._config.lifespan_class(self._config)
+        lifespan.logger = lifespan_logger
         if hasattr(lifespan, "main"):
             lifespan.main = self._living(lifespan.main)
         try:
@@ -144,7 +148,7 @@ class ASGIServer(ProtocolServer):
         if lifespan.should_exit:
             raise ApplicationFailed(
                 f"{self.path}: the application's startup failed",
-                hint="The log of uvicorn.error has its traceback.",
+                hint="The log of uvicorn.lifespan has its traceback.",
             )
         self._lifespan = lifespan
         super().do_start()

@@ -7,7 +7,6 @@ descriptors and a stop mean the same on every backend.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import socket
@@ -18,7 +17,15 @@ from typing import TYPE_CHECKING, Any
 from ..async_.asyncio_operations import stack_of
 from .addresses import Address, AddressLike
 from .listen import BACKLOG, Listener, bind
-from .listening import BATCH, BREATHER, CUT_TIME, FIRST_WORD, OUT_OF_RESOURCES, Listening
+from .listening import (
+    BATCH,
+    BREATHER,
+    CUT_TIME,
+    FIRST_WORD,
+    GONE,
+    OUT_OF_RESOURCES,
+    Listening,
+)
 from .tls import Certificate
 from .traffic import add_traffic
 
@@ -29,22 +36,6 @@ logger = logging.getLogger(__name__)
 
 Kind = tuple[int, int, int]
 """Of a socket: its family, type and protocol."""
-
-# accept(2): the new connection has failed already; there may be another behind it.
-GONE = frozenset(
-    {
-        errno.ECONNABORTED,
-        errno.EPROTO,
-        errno.EPERM,
-        errno.ENETDOWN,
-        errno.ENOPROTOOPT,
-        errno.EHOSTDOWN,
-        errno.ENONET,
-        errno.EHOSTUNREACH,
-        errno.EOPNOTSUPP,
-        errno.ENETUNREACH,
-    }
-)
 
 
 class Handler:
@@ -85,6 +76,7 @@ class Server(Listening):
         self._breather: asyncio.TimerHandle | None = None
         self._waiting: list[Handler] = []
         self._emptied: asyncio.Event | None = None
+        self._late: set[Handler] = set()  # those that were queued when the server was stopped
         # In the order in which they came. A set of thousands may take three times the memory.
         self._handlers: dict[Any, None] = {}  # type: ignore[assignment]
 
@@ -143,6 +135,8 @@ class Server(Listening):
         if self.draining and self.max_active is not None and self.active >= self.max_active:
             self._waiting.append(handler)
             return
+        if self.draining:
+            self._late.add(handler)
         self._handlers[handler] = None
         handler.task = self._loop.create_task(self._carry_out(handler))
 
@@ -190,6 +184,7 @@ class Server(Listening):
             self.unbind()
             self.draining = False
             self._emptied = None
+            self._late.clear()
 
     def _take_in_the_last(self) -> None:
         """Take in what has been promised to be handled, because it is queued; then no more."""
@@ -225,6 +220,7 @@ class Server(Listening):
         quick = min(FIRST_WORD, self.drain_timeout)
         if await self._empty_within(quick):
             return
+        self._late.clear()
         for handler in new:
             if handler in self._handlers:
                 handler.tell()

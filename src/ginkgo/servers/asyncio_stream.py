@@ -11,8 +11,10 @@ from typing import Any, TypeGuard
 
 from ..core.errors import ConfigError
 from .asyncio_server import Connection, Connections, Kind
-from .listening import FIRST_WORD, raised_by
+from .listening import raised_by
 from .traffic import add_traffic
+
+GOODBYE = 0.02  # seconds between two looks at what waits for a TLS goodbye at stop
 
 
 class StreamServer(Connections):
@@ -229,8 +231,8 @@ class ProtocolServer(Connections):
             connection.watch(protocol)
             if await self._connect(protocol, connection) is None:
                 self._ended(connection)
-            elif self._emptied is not None:  # what its peer has sent with its connect is read first
-                self._loop.call_later(FIRST_WORD, connection.tell)
+            elif self._emptied is not None and not connection.is_new:
+                connection.tell()
         except asyncio.CancelledError:
             connection.hang_up()
             self._ended(connection)
@@ -240,6 +242,28 @@ class ProtocolServer(Connections):
             self._ended(connection)
         finally:
             connection.task = None
+
+    async def _drain(self) -> None:
+        if not self.tls:
+            return await super()._drain()
+        goodbyes = self._loop.create_task(self._wait_for_no_goodbye())
+        try:
+            await super()._drain()
+        finally:
+            goodbyes.cancel()
+
+    async def _wait_for_no_goodbye(self) -> None:
+        """A protocol that closes its transport waits there for the peer's TLS goodbye: not now.
+
+        Nothing tells when all that it has written is out, so it is looked at from time to time.
+        """
+        while True:
+            for connection in tuple(self._handlers):
+                transport = connection.transport
+                closing = transport is not None and transport.is_closing()
+                if closing and not transport.get_write_buffer_size():
+                    end_input(transport)
+            await asyncio.sleep(GOODBYE)
 
     def _lost(self, connection: ProtocolConnection, error: Exception | None) -> None:
         if connection in self._handlers:
@@ -255,9 +279,14 @@ class ProtocolConnection(Connection):
 
     Attributes:
         protocol: the one that serves it now; None when it is lost.
+        is_new: it was queued when the server stopped: what its peer has sent is still to be read.
     """
 
     __slots__ = ("protocol",)
+
+    @property
+    def is_new(self) -> bool:  # type: ignore[override]
+        return self in self.server._late
 
     def __init__(self, server: Any, kind: Kind, fd: int) -> None:
         super().__init__(server, kind, fd)

@@ -92,7 +92,7 @@ class FakeClock:
         """Seconds until the next of them is due, or None."""
         with self._lock:
             self._drop_cancelled()
-            return self._timers[0][0] - self._now if self._timers else None
+            return round(self._timers[0][0] - self._now, 9) if self._timers else None
 
     def advance(self, seconds: float) -> None:
         """Let time go by, and make the calls that are due, in order, each at its own time.
