@@ -203,6 +203,22 @@ def test_a_server_listens_on_the_socket_that_systemd_has_bound(ground: Ground, b
     assert "WARNING" not in program.output
 
 
+def test_a_server_that_is_restarted_listens_on_the_same_socket(ground: Ground) -> None:
+    with listener() as made:
+        port = made.getsockname()[1]
+        server(ground, "fd:web")
+        argv, env, more = handed_over(
+            "ginkgo", *ground.options, "app.App", sockets=[made], names="web"
+        )
+        program = ground.shop.begin(*argv, env=env, **more)
+        assert greeting(port) == b"hello\n"
+        for _ in range(2):
+            ran = ground.shop.ctl("app.App", "restart", "App/StreamServer")
+            assert ran.returncode == 0, ran.stderr
+            assert greeting(port) == b"hello\n"
+        assert program.stops() == 0
+
+
 @pytest.mark.fault(27)
 def test_a_socket_that_nobody_takes_is_warned_of(shop: Workshop) -> None:
     shop.write("app.py", "from ginkgo import Service\nclass App(Service): pass\n")
