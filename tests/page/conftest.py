@@ -1,4 +1,4 @@
-"""A real Chromium, one for all tests of this folder, and a window of its own for each test."""
+"""A real Chromium, one for all tests of a module, and a window of its own for each test."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ expect.set_options(timeout=PATIENCE)
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
