@@ -12,10 +12,12 @@ import pytest
 from prometheus_client import REGISTRY, Counter
 from prometheus_client.core import Exemplar, GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.parser import text_fd_to_metric_families
+from tests.control.conftest import Serve
 from tests.control.harness import Served
 
 import ginkgo.control.routes_metrics as routes
 from ginkgo.control.routes_metrics import told
+from ginkgo.control.tcp import Tcp
 
 
 def ask(served: Served, line: str, **headers: str) -> tuple[int, dict[str, str], str]:
@@ -174,6 +176,22 @@ def test_the_reason_is_in_the_body(served: Served) -> None:
     status, _, body = ask(served, "GET /readyz")
     assert (status, body) == (503, "not ready: degraded\nApp/Db: failed: of the test\n")
     assert ask(served, "GET /readyz?degraded=ok")[0] == 200
+
+
+def test_a_stranger_learns_which_service_it_is_and_not_what_its_error_says(serve: Serve) -> None:
+    token = "a-token-of-this-test-0123456789"
+    served = serve(tcp=Tcp("127.0.0.1:0", token=token))
+    served.instance.become("degraded")
+    served.instance.troubles.append({"path": "App/Db", "state": "failed", "why": "password=x"})
+    with served.tcp_client() as client:
+        client.ask("GET /readyz")
+        assert client.read()[::2] == (503, b"not ready: degraded\nApp/Db: failed\n")
+        client.ask("GET /readyz", Authorization=f"Bearer {token}")
+        assert client.read()[2].endswith(b"App/Db: failed: password=x\n")
+        client.ask("GET /metrics")
+        assert client.read()[0] == 401
+        client.ask("GET /metrics", Authorization=f"Bearer {token}")
+        assert client.read()[0] == 200
 
 
 def test_a_limit_that_is_no_number_is_refused(served: Served) -> None:
