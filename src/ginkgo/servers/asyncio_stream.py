@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 from ..core.errors import ConfigError
 from .asyncio_server import Connection, Connections, Kind
-from .listening import raised_by
+from .listening import FIRST_WORD, raised_by
 from .traffic import add_traffic
 
 GOODBYE = 0.02  # seconds between two looks at what waits for a TLS goodbye at stop
@@ -231,8 +231,11 @@ class ProtocolServer(Connections):
             connection.watch(protocol)
             if await self._connect(protocol, connection) is None:
                 self._ended(connection)
-            elif self._emptied is not None and not connection.is_new:
-                connection.tell()
+            elif self._emptied is not None and connection not in self._late:
+                if connection.is_unasked:
+                    self._loop.call_later(FIRST_WORD, connection.tell)
+                else:
+                    connection.tell()
         except asyncio.CancelledError:
             connection.hang_up()
             self._ended(connection)
@@ -279,14 +282,11 @@ class ProtocolConnection(Connection):
 
     Attributes:
         protocol: the one that serves it now; None when it is lost.
-        is_new: it was queued when the server stopped: what its peer has sent is still to be read.
+        is_new: it was queued when the server stopped, or has not asked for anything yet: what its
+            peer has sent is still to be read.
     """
 
     __slots__ = ("protocol",)
-
-    @property
-    def is_new(self) -> bool:  # type: ignore[override]
-        return self in self.server._late
 
     def __init__(self, server: Any, kind: Kind, fd: int) -> None:
         super().__init__(server, kind, fd)
@@ -294,6 +294,10 @@ class ProtocolConnection(Connection):
 
     @property
     def is_new(self) -> bool:  # type: ignore[override]
+        return self in self.server._late or self.is_unasked
+
+    @property
+    def is_unasked(self) -> bool:
         """Whether no request has come yet, where the protocol is one of uvicorn's for HTTP."""
         return getattr(self.protocol, "cycle", self) is None
 
