@@ -89,6 +89,7 @@ def test_nobody_is_refused_while_it_is_run_anew(ground: Ground) -> None:
         assert not [each for each in mine if isinstance(each, Exception)]
         assert mine == sorted(mine)  # first the old code answers, and then the new one
     assert program.stops() == 0
+    assert "killed" not in program.output
     assert "ginkgo dev: helper.py changed" in program.lines
 
 
@@ -352,7 +353,7 @@ def test_a_tree_that_does_not_stop_is_killed(shop: Workshop) -> None:
     program = begin(shop)
     program.signal(signal.SIGTERM)
     assert program.ends() == 0
-    assert "ginkgo dev: it did not stop within 3 s: killed" in program.lines
+    assert "ginkgo dev: it did not stop within 5 s: killed" in program.lines
     clear(shop)
 
 

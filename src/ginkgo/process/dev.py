@@ -31,7 +31,7 @@ from .dev_channel import DEV_FD, Channel
 from .dev_files import Stamp, Watcher, below, stamp, stamps
 from .dev_sockets import Kept
 
-GRACE = 3.0
+GRACE = 5.0
 """Seconds that a tree has to stop in; what is under way then is cut off."""
 
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
