@@ -24,7 +24,7 @@ export function overview() {
   const element = h(
     "div",
     { class: "overview" },
-    h("section", { class: "hero" }, h("div", { class: "headline" }, mark, heading, buttons), why, list),
+    h("section", { class: "hero" }, h("div", { class: "headline" }, mark, heading), why, list, buttons),
     h("section", { "aria-label": "The last 15 minutes" }, graphs.element),
     h(
       "div",
