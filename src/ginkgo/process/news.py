@@ -37,11 +37,6 @@ class News:
         paths = {id(service): path for service, path in walk(self._root)}
         return [_told(event, self._path(event, paths)) for event in self._log.kept()]
 
-    def last(self) -> int:
-        """The number of the newest event; 0 while there is none."""
-        kept = self._log.kept()
-        return kept[-1].number if kept else 0
-
     def of(self, path: str, most: int) -> list[Told]:
         """The last events of one service and of those below it."""
         return [each for each in self.kept() if within(each["path"], path)][-most:]
