@@ -101,7 +101,7 @@ class Workshop:
             for name, value in os.environ.items()
             if not name.startswith(("GINKGO_", "XDG_", "PYTEST", "COV"))
             and name not in ("RUNTIME_DIRECTORY", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID")
-            and name not in ("KUBERNETES_SERVICE_HOST", "JOURNAL_STREAM")
+            and name not in ("KUBERNETES_SERVICE_HOST", "JOURNAL_STREAM", "COLUMNS", "NO_COLOR")
         }
         self.env.pop("PYTHONUNBUFFERED", None)
         self.env |= {

@@ -122,7 +122,6 @@ class AsyncioBackend:
     """
 
     name = "asyncio"
-    blocks = False
     cancellation: type[BaseException] = asyncio.CancelledError
     wakes_for_signals = True  # Python's own handlers run also while the loop waits
 

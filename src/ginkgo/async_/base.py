@@ -159,7 +159,6 @@ class Visitor:
     that another thread starts it.
     """
 
-    blocks = True
     here = False
     cancellation = ()
 

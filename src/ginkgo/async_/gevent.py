@@ -165,7 +165,6 @@ class GeventBackend:
     """See :class:`ginkgo.core.backend.Backend`."""
 
     name = "gevent"
-    blocks = True
     cancellation = ()  # a greenlet that is killed in serve_forever leaves the tree running
 
     def __init__(self, hub: Any) -> None:

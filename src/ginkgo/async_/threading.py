@@ -188,7 +188,6 @@ class ThreadingBackend:
     """See :class:`ginkgo.core.backend.Backend`. There is one for the process."""
 
     name = "threading"
-    blocks = True
     # Who is ended while it waits in serve_forever leaves the tree running.
     cancellation: type[BaseException] | tuple[()] = ()
     here = True  # a tree lives in no particular thread

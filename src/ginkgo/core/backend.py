@@ -43,9 +43,6 @@ class Backend(Protocol):
 
     name: str
 
-    blocks: bool
-    """Whether its calls block, and others run meanwhile: else they are awaited."""
-
     @property
     def cancellation(self) -> type[BaseException] | tuple[()]:
         """What is raised in who waits in ``serve_forever`` so that the tree is stopped, if there is

@@ -383,13 +383,14 @@ class Service(Place, Work):
         root.stop_soon()
 
     def __enter__(self) -> Self:
-        if not self._backend_to_start.blocks:
+        pending = self.start()
+        if hasattr(pending, "__await__"):  # nobody would await it before the body is over
+            pending.cancel()
             raise UsageError(
-                f"{self.path} runs on {self.backend_in_use.name}, whose loop would stand still in "
-                "the body of a `with`",
-                hint="Use `async with`, or serve_forever().",
+                f"{self.path} is started in a loop of {self.backend_in_use.name}, which would "
+                "stand still in the body of a `with`",
+                hint="Use `async with`.",
             )
-        self.start()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
