@@ -184,6 +184,8 @@ class Watchdog:
         pulse.alert = pulse.resting or watched.blocked
         if not (pulse.resting and pulse.alert):
             return self._tick
+        if watched.blocked:
+            return 0.0  # it has come to rest while its block was being told: it is over
         return NEVER if pulse.look is None else self._after
 
     def _report(self, watched: _Watched) -> None:
