@@ -51,9 +51,10 @@ class Fake:
 
     def close(self) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.close()
         if self.process.poll() is None:
             os.kill(self.pid, 18)  # SIGCONT: what is stopped cannot end in order
+        self.process.stdin.close()
+        if self.process.poll() is None:
             self.process.terminate()
             self.program.ends()
 

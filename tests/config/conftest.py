@@ -21,6 +21,12 @@ def config() -> Iterator[Settings]:
         yield fresh
 
 
+def alone(config: Settings) -> Settings:
+    """Let a configuration know nothing of what others have imported and declared."""
+    config.registry._parent = None
+    return config
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> WriteFile:
     """Write a config file, in one step, and return its path."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
+from tests.config.conftest import alone
 
 from ginkgo.config import ConfigProblems, Setting, Settings
 
@@ -34,6 +35,7 @@ def test_everything_that_is_wrong_is_told_at_once(write: Any, tmp_path: Path) ->
         "GINKGO_PIN_FILE": "/no/such/file",
     }
     with Settings(environ=environ) as config:
+        alone(config)
 
         class Has:
             host = Setting("db.host", default="localhost")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.config.conftest import alone
 
 from ginkgo.config import ConfigError, Setting, Settings
 from ginkgo.config.names import environment_name, nearest, normalise, one_slip_apart
@@ -94,6 +95,8 @@ def test_names_have_one_spelling_and_one_environment_variable() -> None:
 
 
 def test_helpers_of_a_config_file_are_no_mistakes(config: Settings, write: Any) -> None:
+    alone(config)
+
     class Has:
         rate = Setting("rate_per_minute", default=60)
         user = Setting("user", default="x")
