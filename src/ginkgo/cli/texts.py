@@ -34,6 +34,8 @@ def headline(picture: dict[str, Any]) -> str:
     if not picture.get("running"):
         return "not running" if state == "stopped" else state
     if state != "unknown":
+        if picture.get("stopping"):
+            return f"{state}, and about to stop ({text(picture['stopping'])})"
         if state == "degraded":
             return "degraded: it runs, and a service of it is down"
         return (

@@ -7,6 +7,7 @@ A secret setting prints as `****` because its name is known. What an application
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -16,6 +17,9 @@ from .snapshot import Entry, Snapshot
 
 SHORTEST = 6
 """Characters of a value that is looked for: a shorter one is found in every other word."""
+
+_PASSWORD = re.compile(r"://[^/:@\s]*:([^@/\s]+)@")
+"""The password in a URL."""
 
 _WORDS = ("PASSW", "SECRET", "TOKEN", "CREDENTIAL", "PRIVATE_KEY", "API_KEY", "ACCESS_KEY")
 
@@ -37,6 +41,7 @@ def secret_values(snapshot: Snapshot, environ: Mapping[str, str]) -> set[str]:
     for name, value in environ.items():
         if any(word in name.upper() for word in _WORDS) and not name.upper().endswith("_FILE"):
             found.add(value)
+        found.update(_PASSWORD.findall(value))
     spelt = {each for text in found for each in _spellings(text)}
     return {text for text in spelt if len(text) >= SHORTEST}
 
@@ -58,6 +63,8 @@ def _texts(value: Any, depth: int = 3) -> Iterator[str]:
         yield value
     elif type(value) is bytes:
         yield value.decode("utf-8", "replace")
+    elif type(value) in (int, float):
+        yield str(value)
     elif depth and type(value) is dict:
         for each in value.values():
             yield from _texts(each, depth - 1)

@@ -100,6 +100,8 @@ def exit_status(picture: dict[str, Any]) -> int:
         return NOT_RUNNING if state == "stopped" else UNKNOWN
     if state in ("init", "starting", "stopping", "stopped"):
         return UNDER_WAY
+    if picture.get("stopping"):
+        return UNDER_WAY  # a lame duck: it serves on, and is about to stop
     if state in ("failed", "degraded") or picture.get("failed"):
         return DEGRADED
     return READY if state == "ready" else UNKNOWN

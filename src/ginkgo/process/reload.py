@@ -23,6 +23,7 @@ from ..core.backend import Operation
 from ..core.errors import GinkgoError
 from ..core.service import Service
 from ..core.stacks import log_stack
+from ..logs.hiding import hide_all
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +137,8 @@ class Reloader:
 def _report(outcome: str, **found: Any) -> dict[str, Any]:
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     empty: dict[str, Any] = {"changed": [], "needs_restart": [], "refused": [], "failed": []}
-    return {"outcome": outcome, "at": at, **empty, **found}
+    report: dict[str, Any] = hide_all({"outcome": outcome, "at": at, **empty, **found})
+    return report
 
 
 def summary(report: dict[str, Any]) -> str:

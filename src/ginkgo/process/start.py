@@ -63,6 +63,7 @@ def start(options: Options, companions: Sequence[Companion] = ()) -> int:
         if ready is not None:
             ready.fail(TemporaryFailure("it was told to stop before it was ready"))
     except GinkgoError as error:
+        hide_in(error)
         if ready is None:
             raise
         # Everything is unwound by now: whoever reads this may start it again at once.
@@ -98,9 +99,20 @@ def users_traceback(error: GinkgoError) -> str:
     """The traceback of the application's own exception, if that is why there is an error."""
     if not isinstance(error, ApplicationFailed) or error.__cause__ is None:
         return ""
+    from ..logs.hiding import hide
     from ..logs.tracebacks import user_traceback
 
-    return user_traceback(error.__cause__)
+    return hide(user_traceback(error.__cause__))
+
+
+def hide_in(error: GinkgoError) -> None:
+    """Let what an error says, which is about to be printed, have no secret in it."""
+    from ..logs.hiding import hide
+
+    if error.args:
+        error.args = (hide(str(error)), *error.args[1:])
+    if error.hint:
+        error.hint = hide(error.hint)
 
 
 def look_ahead(options: Options) -> dict[str, Any]:
