@@ -462,6 +462,9 @@ async def test_removing_twice_at_once_is_removing_once(world: World):
 # -- nothing stays ----------------------------------------------------------------------------
 
 
+CHANGES = ("story", "scripts", "_since")
+
+
 async def test_ten_cycles_leave_a_tree_as_one_did(world: World):
     async def start(node: Node) -> None:
         node.task(hang)
@@ -476,7 +479,7 @@ async def test_ten_cycles_leave_a_tree_as_one_did(world: World):
         await done(root.stop())
         seen.append(
             [
-                {key: value for key, value in vars(node).items() if key not in ("story", "scripts")}
+                {key: value for key, value in vars(node).items() if key not in CHANGES}
                 for node in root.walk()
             ]
         )
@@ -495,6 +498,7 @@ async def test_a_service_that_does_nothing_keeps_nothing(world: World):
         "_event_log",
         "_operation",
         "_reload_wanted",
+        "_since",
         "_state",
         "_tasks",
     }

@@ -16,7 +16,6 @@ from tests.process.commands import (
     OF_THE_C_LIBRARY,
     SLEEP,
     alive,
-    children,
     logged,
     python,
     sh,
@@ -29,6 +28,7 @@ from ginkgo import Service
 from ginkgo.async_.bridge import bridge
 from ginkgo.core.failure import Abandoned, StartTimeout
 from ginkgo.process.command import Command, CommandFailed
+from ginkgo.process.command_guardian import guardian
 from ginkgo.process.pids import state_letter
 
 pytestmark = pytest.mark.usefixtures("_nothing_of_commands_left")
@@ -385,7 +385,7 @@ async def test_it_has_no_descriptor_of_ours(world: World):
         assert sorted(map(int, os.listdir(f"/proc/{command.pid}/fd"))) == [0, 1, 2]
         assert links[0] == "/dev/null"
         assert links[1].startswith("pipe:")
-        guard = next(pid for pid in children() if pid != command.pid)
+        guard = guardian._process.pid
         assert sorted(map(int, os.listdir(f"/proc/{guard}/fd")))[:3] == [0, 1, 2]
         inodes = [os.readlink(f"/proc/{guard}/fd/{fd}") for fd in os.listdir(f"/proc/{guard}/fd")]
         assert not [each for each in inodes if each.startswith("socket:")]
