@@ -122,7 +122,7 @@ def over_tcp(app: Steered, path: str, **headers: str) -> bytes:
 
 @pytest.mark.fault(117)
 @pytest.mark.fault(147)
-def test_a_canary_is_found_in_no_answer_no_line_and_no_file(app: Steered, ground: Ground) -> None:
+def test_canary(app: Steered, ground: Ground) -> None:
     ground.shop.write("fail", "")
     app.becomes("App/Db", "failed")
     assert app.post("set", name="db.password", value="CANARY-sent")[0] == 409

@@ -78,17 +78,21 @@ ESCAPES = {
 @pytest.mark.parametrize("script", ESCAPES.values(), ids=ESCAPES)
 async def test_what_it_has_started_ends_with_it(world: World, script: str):
     before = set(map(int, filter(str.isdigit, os.listdir("/proc"))))
-    command = sh(f"{script}\nsleep 0.1; echo up; sleep 1001", ready="up")
+    own = script.replace("1000", SECONDS)  # those of a test beside this one are not ours
+    command = sh(f"{own}\nsleep 0.1; echo up; sleep {SECONDS}", ready="up")
     await done(command.start())
     await done(command.stop())
     after = set(map(int, filter(str.isdigit, os.listdir("/proc")))) - before
     assert not [pid for pid in after if sleeps(pid)]
 
 
+SECONDS = str(10_000_000 + os.getpid())
+
+
 def sleeps(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read().startswith((b"sleep\x001000\0", b"sleep\x001001\0"))
+            return file.read().startswith(f"sleep\0{SECONDS}\0".encode())
     except OSError:
         return False
 
@@ -121,7 +125,7 @@ async def test_what_is_started_because_of_the_stop_is_killed_too(world: World):
     lines += "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     lines += "if os.fork() == 0:\n    os.setsid()\n    while True: time.sleep(1000)"
     command = python(lines, ready="up")
-    command.stop_timeout = 0.3
+    command.stop_timeout = 2.0
     await done(command.start())
     await done(command.stop())
     assert command.returncode == 0
