@@ -121,7 +121,8 @@ async def test_a_grandchild_that_does_not_listen_is_killed(
 
 @pytest.mark.fault(82)
 async def test_what_is_started_because_of_the_stop_is_killed_too(world: World):
-    lines = "signal.signal(signal.SIGTERM, lambda *_: None)\nsay('up')\nsignal.pause()\n"
+    lines = "told = []\nsignal.signal(signal.SIGTERM, lambda *_: told.append(1))\nsay('up')\n"
+    lines += "while not told: time.sleep(0.01)\n"
     lines += "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     lines += "if os.fork() == 0:\n    os.setsid()\n    while True: time.sleep(1000)"
     command = python(lines, ready="up")
