@@ -167,8 +167,8 @@ class AsyncioBackend:
             try:
                 self.loop.run_until_complete(_end_of(driven))
                 return driven.result()
-            except BaseException:
-                if not driven.done():  # Ctrl+C
+            except BaseException:  # whatever ends the wait, Ctrl+C too; it is raised again
+                if not driven.done():
                     leave(operation)
                 raise
         if operation.kind in ("stop", "reload") and at_rest(operation.service):
@@ -237,7 +237,7 @@ class AsyncioBackend:
             function, args = self._posted.popleft()
             try:
                 function(*args)
-            except Exception:
+            except Exception:  # somebody's callback: it must not end the loop for the others
                 logger.exception("What was posted to the loop raised: %r", function)
 
     def _drive_from_thread(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> Any:

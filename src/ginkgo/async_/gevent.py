@@ -145,7 +145,7 @@ class Task(_Greenlet):
 def _call(function: Callable[..., object], args: tuple[object, ...] = ()) -> None:
     try:
         function(*args)
-    except Exception:
+    except Exception:  # somebody's callback: it must not end the hub for the others
         logger.exception("What the loop was to call raised: %r", function)
 
 
@@ -200,7 +200,7 @@ class GeventBackend:
         try:
             self._keep_alive()
             greenlet.released.wait()
-        except BaseException:
+        except BaseException:  # whatever ends the wait, GreenletExit too; it is raised again
             self._leave(operation)
             raise
         finally:

@@ -105,7 +105,7 @@ class Task:
         try:
             name = f"{self.service.path}: {self.name}"
             self._thread = start_thread(self._strand, self._run, name)
-        except BaseException:
+        except BaseException:  # no thread was to be had: no trace of the task stays
             self._forget()
             raise
 
@@ -216,7 +216,7 @@ class ThreadingBackend:
         handle.start()
         try:
             strand.wait(handle.released)
-        except BaseException:
+        except BaseException:  # whatever ends the wait, Ctrl+C too; it is raised again
             with self.monitor:
                 handle.leave()
             raise
@@ -261,7 +261,7 @@ class ThreadingBackend:
         with self.monitor:
             try:
                 function(*args)
-            except Exception:
+            except Exception:  # somebody's callback: it is not the fault of whoever posts it
                 logger.exception("What was posted raised: %r", function)
 
     def watch(self, fd: int, callback: Callable[[], object]) -> Any:

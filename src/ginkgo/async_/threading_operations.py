@@ -146,7 +146,7 @@ class OperationThread:
         operation = self.operation
         try:
             start_thread(self._strand, self._run, f"{operation.service.path}: {operation.kind}")
-        except BaseException:
+        except BaseException:  # no thread was to be had: the coroutine is not left unawaited
             self._work.close()
             raise
 

@@ -153,7 +153,7 @@ class Queue(Generic[T]):
                 waiters.append(waiter)
             try:
                 strand.wait(waiter, deadline.left())
-            except BaseException:
+            except BaseException:  # who is ended while it waits leaves its turn to the next
                 self._pass_on(waiter, waiters)
                 raise
             with self._guard:
@@ -209,7 +209,7 @@ class Lock:
             self._waiters.append(waiter)
         try:
             current().wait(waiter, None if timeout is None or timeout < 0 else timeout)
-        except BaseException:
+        except BaseException:  # who is ended while it waits does not keep the lock
             if not self._withdraw(waiter):  # it was handed over in this very moment
                 self.release()
             raise
@@ -308,7 +308,7 @@ class Primitives:
         start_thread(strand, call, f"{self._service.path}: to_thread")
         try:
             caller.wait(ended)
-        except BaseException:
+        except BaseException:  # who is ended while it waits ends what it waits for
             strand.interrupt(Stopping())
             raise
         return result_of(outcome.pop())

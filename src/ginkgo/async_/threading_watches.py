@@ -102,7 +102,7 @@ def _call(callback: Callable[[], object] | None) -> None:
         return
     try:
         callback()
-    except Exception:
+    except Exception:  # somebody's callback: it must not end the thread for the others
         logger.exception("What the loop was to call raised: %r", callback)
 
 
