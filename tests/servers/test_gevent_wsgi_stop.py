@@ -112,7 +112,8 @@ def test_an_old_client_that_wants_to_keep_its_connection_is_told_too(
     while not app.waiting:
         gevent.sleep(0)
     stopping = gevent.spawn(server.stop)
-    gevent.sleep(0.01)
+    while not server.draining:
+        gevent.sleep(0)
     app.gate.set()
     head = to_the_end(client).partition(b"\r\n\r\n")[0].lower()
     assert head.count(b"connection:") == 1 and b"connection: close" in head
@@ -166,7 +167,8 @@ def test_an_answer_that_had_begun_is_finished_and_the_connection_closed(run: Any
     while b"begun" not in client.recv(1000):
         pass
     stopping = gevent.spawn(server.stop)
-    gevent.sleep(0.01)
+    while not server.draining:
+        gevent.sleep(0)
     gate.set()
     assert to_the_end(client).endswith(b"5\r\nended\r\n0\r\n\r\n")
     stopping.get()
