@@ -78,7 +78,8 @@ async def test_a_start_during_that_stop_waits_for_it(world: World):
     root.task(work)
     await world.breathe()
     stop = world.ask(root.stop)
-    await world.sleep(0)
+    while root._operation is None:  # the stop has not begun: another thread asks for it
+        await world.sleep(0)
     await done(root.start())
     await stop.result()
     assert root.ready

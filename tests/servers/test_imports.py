@@ -12,7 +12,7 @@ def imported_by(module: str) -> set[str]:
     return set(run.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["addresses", "listen", "ports", "retry", "seldom", "tls"])
+@pytest.mark.parametrize("module", ["addresses", "listen", "ports", "retry", "tls"])
 def test_what_the_backends_share_knows_none_of_them(module: str):
     assert not imported_by(f"ginkgo.servers.{module}") & {"gevent", "asyncio", "ssl"}
 

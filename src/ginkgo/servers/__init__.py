@@ -8,7 +8,6 @@
     tls             from certificate files to a context with today's defaults
     http_fields     the header of an HTTP request, read strictly      http_body: its body
     retry           how long to wait between two attempts
-    seldom          a log line that may not come too often
 
     listening       what the servers of all backends have in common
     reconnecting    what their clients have

@@ -9,15 +9,16 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
 from ..core.context import context
 from ..core.errors import ConfigError
+from ..core.repeats import Repeats
 from ..core.service import Service
 from .addresses import Address, AddressLike
 from .listen import Listener
-from .seldom import Seldom
 from .traffic import Durations, Traffic, carried_by
 
 logger = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class Listening(Service):
         self.draining = False
         self._listener: Listener | None = None
         self._handlers: set[Any] = set()
-        self._complaint = Seldom(10.0)
+        self._complaint = Repeats(10.0, time.monotonic)
 
     # -- what a kind of server has to say --------------------------------------------------------
 

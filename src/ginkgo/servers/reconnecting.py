@@ -19,11 +19,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ConfigError
+from ..core.repeats import Repeats
 from ..core.service import Service
 from .addresses import Address, AddressLike
 from .listening import raised_by
 from .retry import Retry
-from .seldom import Seldom
 
 if TYPE_CHECKING:
     import ssl
@@ -205,7 +205,7 @@ class _ConnectionLog:
 
     def __init__(self, client: Reconnecting, clock: Callable[[], float]) -> None:
         self._client = client
-        self._seldom = Seldom(10.0, clock)
+        self._repeats = Repeats(10.0, clock)
         self._attempts = client.attempts
         self._away = False
         self._told = True  # the first connection is told
@@ -215,7 +215,7 @@ class _ConnectionLog:
             return
         self._away = True
         self._attempts = self._client.attempts
-        kept_back = self._seldom.due()
+        kept_back = self._repeats.due()
         self._told = kept_back is not None
         if kept_back is not None:
             often = f" ({kept_back} times before that)" if kept_back else ""

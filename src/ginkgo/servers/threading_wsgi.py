@@ -20,6 +20,7 @@ from urllib.parse import unquote_to_bytes
 from ..async_.threading_waits import Stopping
 from ..core.errors import ConfigError
 from .addresses import Address, AddressLike
+from .error_log import ErrorLog
 from .http_body import Body, BodyError
 from .http_fields import LONGEST_LINE, FieldError, Fields
 from .listen import BACKLOG
@@ -168,24 +169,6 @@ class WSGIServer(StreamServer):
             "wsgi.errors": ErrorLog(self),
             **self._environ,
         }
-
-
-class ErrorLog:
-    """The file ``wsgi.errors``: what an application writes there goes to the log."""
-
-    def __init__(self, service: WSGIServer) -> None:
-        self._service = service
-
-    def write(self, text: str) -> None:
-        if text and not text.isspace():
-            logger.error("%s: %s", self._service.path, text.rstrip("\n"))
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.write(line)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
 
 
 class Refused(Exception):
