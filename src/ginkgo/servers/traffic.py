@@ -33,13 +33,21 @@ BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 def carried_by(connection: Any) -> tuple[int, int] | None:
     """The bytes that a connection has received and sent; None where the kernel does not tell."""
     try:
-        told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE)
-        state, received, waiting, sent, again = _unpack(told)
+        told = _asked(connection)
+        if told[0] not in _AT_THE_END:
+            # The kernel reads the state before it counts: the end may have come in between.
+            later = _asked(connection)
+            told = later if later[0] in _AT_THE_END else told
     except (OSError, struct.error):  # closed, a unix socket, or an older kernel
         return None
+    state, received, waiting, sent, again = told
     if state in _AT_THE_END and received:
         received -= 1
     return received, sent - again + waiting
+
+
+def _asked(connection: Any) -> tuple[int, int, int, int, int]:
+    return _unpack(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE))
 
 
 class Traffic:
