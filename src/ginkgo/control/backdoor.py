@@ -22,7 +22,7 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ginkgo.async_ import native
 from ginkgo.process.settings import ProcessSettings
@@ -223,17 +223,17 @@ class _Output:
     def __enter__(self) -> _Output:
         self._buffer = io.StringIO()
         with _door:
-            if not isinstance(sys.stdout, _ByThread):
-                sys.stdout = _ByThread(sys.stdout)
-            sys.stdout.buffers[native.get_ident()] = self._buffer
+            if sys.stdout is not _by_thread:
+                _by_thread.usual = sys.stdout
+                sys.stdout = _by_thread
+            _by_thread.buffers[native.get_ident()] = self._buffer
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         with _door:
-            if isinstance(sys.stdout, _ByThread):
-                sys.stdout.buffers.pop(native.get_ident(), None)
-                if not sys.stdout.buffers:
-                    sys.stdout = sys.stdout.usual
+            _by_thread.buffers.pop(native.get_ident(), None)
+            if not _by_thread.buffers and sys.stdout is _by_thread:
+                sys.stdout = _by_thread.usual
 
     def text(self) -> str:
         """Return it, the middle cut out where it is more than anybody reads."""
@@ -252,8 +252,8 @@ class _ByThread:
     Not an `io` class: those close what they stand for when they are collected.
     """
 
-    def __init__(self, usual: Any) -> None:
-        self.usual = usual
+    def __init__(self) -> None:
+        self.usual: Any = None
         self.buffers: dict[int, io.StringIO] = {}
 
     def write(self, text: str) -> int:
@@ -270,6 +270,11 @@ class _ByThread:
 
     def _mine(self) -> Any:
         return self.buffers.get(native.get_ident(), self.usual)
+
+
+# One for ever: print() keeps no reference to the sys.stdout that it writes to, and whoever is in
+# there when the last shell leaves would write to memory that was given back (CPython gh-130163).
+_by_thread: Final = _ByThread()
 
 
 def _peer(sock: socket.socket) -> Peer:
