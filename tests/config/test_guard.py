@@ -101,6 +101,31 @@ def run(code: str, *args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize("text", ["rate = 1\n", HANGS["computing"]], ids=["good", "hangs"])
+def test_nothing_is_left_in_the_interpreter_by_a_load_in_a_thread(write: Any, text: str) -> None:
+    # A pending exception that never comes keeps CPython 3.11 in a traced function for ever.
+    done = run(
+        """
+        import bdb, faulthandler, sys, threading
+        from ginkgo.config import ConfigError, Settings
+
+        def load():
+            try:
+                Settings(deadline=0.2).load_file(sys.argv[1])
+            except ConfigError:
+                pass
+
+        faulthandler.dump_traceback_later(20, exit=True)
+        thread = threading.Thread(target=load)
+        thread.start()
+        thread.join()
+        print(bdb.Bdb().runcall(lambda: "gone through"))
+        """,
+        write(text),
+    )
+    assert (done.stdout, done.stderr) == ("gone through\n", "")
+
+
 @pytest.mark.fault(6)
 def test_a_real_interrupt_while_a_file_runs_stays_one(write: Any) -> None:
     path = write("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass\n")

@@ -154,7 +154,25 @@ class Guard:
         raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
         thread = ctypes.c_ulong(original("_thread", "get_ident")())
         error = ctypes.py_object(DeadlinePassed)
-        return lambda: raise_in(thread, error), lambda: raise_in(thread, None)
+        fired = False
+
+        def fire() -> None:
+            nonlocal fired
+            fired = True
+            raise_in(thread, error)
+
+        def cease() -> None:
+            # What may still come is taken here. Taken back (by None), it would leave the
+            # interpreter looking for it for ever: slower, and in a debugger without an end.
+            if fired:
+                try:
+                    raise_in(thread, error)
+                    while True:
+                        pass
+                except DeadlinePassed:
+                    pass
+
+        return fire, cease
 
     def _running(self, frame: FrameType | None) -> bool:
         while frame is not None:
