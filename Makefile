@@ -18,7 +18,7 @@ quickstart: .venv/run
 # What fails beside the others is run once more by itself, and has to pass there: thousands of tests
 # of real processes on a busy machine now and then meet one that is late. The first run names them.
 test: .venv/test chromium lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST) || \
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST) || \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(PYTEST)
 
 # The page is tested in the system's browser: Debian's, where this is root and there is none.

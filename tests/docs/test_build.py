@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from tests.docs.pages import ROOT
 
 import ginkgo
@@ -17,7 +16,6 @@ from ginkgo.async_ import BACKENDS
 LOADED_FROM_ELSEWHERE = re.compile(r'<(?:script|img|link)\b[^>]*(?:src|href)="(?:https?:)?//')
 
 
-@pytest.mark.xdist_group("docs")
 def test_the_manual_is_made_without_a_warning_and_is_whole(tmp_path: Path) -> None:
     build = subprocess.run(
         [

@@ -13,8 +13,6 @@ import pytest
 from playwright.sync_api import Page, expect
 from tests.workshop import Program, Workshop, eventually, free_port
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 Open = Callable[..., Page]
 
 SECRET = "canary-0123456789abcdef"

@@ -9,8 +9,6 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 from tests.page.fake import PAGE, Address, Fake
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 Open = Callable[..., Page]
 
 VIEWS = ("#/", "#/events", "#/logs", "#/settings", "#/service/Shop/Database/Pool")

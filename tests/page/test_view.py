@@ -9,8 +9,6 @@ import pytest
 from playwright.sync_api import Page, expect
 from tests.page.fake import Address, Fake, node, setting
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 Open = Callable[..., Page]
 
 CANARY = "<img src=x onerror='document.title=1'><script>document.title=1</script>&lt;b&gt;"
