@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -51,6 +52,14 @@ def world(request: pytest.FixtureRequest, _nothing_left_behind: None) -> Iterato
     context.backend = before
     world.close()
     world.leave()
+
+
+@pytest.fixture
+def no_logging() -> Iterator[None]:
+    """Nothing is logged: thousands of records would be kept, to be shown should the test fail."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)  # not by setting it back: loggers remember what it was
 
 
 @pytest.fixture

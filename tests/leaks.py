@@ -1,4 +1,4 @@
-"""What a test must not leave behind in its own process: tasks, threads, descriptors.
+"""What a test must not leave behind in its own process: tasks, threads, descriptors, dumb loggers.
 
 A snapshot is taken before each test and compared after it. Ends take a moment (a greenlet that was
 killed dies when it is next switched to), so that the comparison is repeated until it holds or its
@@ -8,6 +8,7 @@ time is over.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 import time
@@ -30,12 +31,13 @@ class Snapshot:
     descriptors: dict[int, str]
     threads: frozenset[str]
     tasks: dict[int, Any] = field(repr=False)
+    loggers: dict[str, tuple[Any, ...]] = field(repr=False)
 
     @classmethod
     def take(cls) -> Snapshot:
         """What there is now."""
         tasks = {id(task): task for task in (*greenlets(), *asyncio_tasks())}
-        return cls(descriptors(), frozenset(os.listdir("/proc/self/task")), tasks)
+        return cls(descriptors(), frozenset(os.listdir("/proc/self/task")), tasks, loggers())
 
     def left_since(self, before: Snapshot) -> list[str]:
         """What is here and was not there, in words."""
@@ -49,6 +51,11 @@ class Snapshot:
             f"{type(task).__name__}: {where(task)}"
             for ident, task in self.tasks.items()
             if before.tasks.get(ident) is not task
+        ]
+        left += [
+            f"logger {name} with (level, disabled, propagate, tells errors) {state}"
+            for name, state in self.loggers.items()
+            if before.loggers.get(name, state) != state
         ]
         return left
 
@@ -86,6 +93,16 @@ def descriptors() -> dict[int, str]:
         if not any(part in target for part in NOT_OURS):
             found[int(name)] = target
     return found
+
+
+def loggers() -> dict[str, tuple[Any, ...]]:
+    """What holds for each logger of ours."""
+    known = logging.root.manager.loggerDict.copy()
+    return {
+        name: (each.level, each.disabled, each.propagate, each.isEnabledFor(logging.ERROR))
+        for name, each in known.items()
+        if isinstance(each, logging.Logger) and name.startswith("ginkgo")
+    }
 
 
 def greenlets() -> Iterator[Any]:

@@ -10,7 +10,6 @@ when all of it has been waited for and the tree is stopped.
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Any
 
@@ -366,14 +365,9 @@ def in_order(service: Service) -> list[Service]:
 @pytest.mark.fault(75)
 @pytest.mark.parametrize("backend", WORLDS)
 def test_whatever_happens_to_a_tree_the_invariants_hold(
-    backend: str, monkeypatch: pytest.MonkeyPatch
+    backend: str, monkeypatch: pytest.MonkeyPatch, no_logging: None
 ):
     monkeypatch.setattr(context, "backend", WORLDS[backend].name)  # type: ignore[attr-defined]
     monkeypatch.setattr(tasks, "GRACE", SOON)
-    monkeypatch.setattr(logging.getLogger("ginkgo"), "disabled", True)
-    logging.disable()
-    try:
-        machine = type("Machine", (Machine,), {"backend": backend})
-        run_state_machine_as_test(machine, settings=settings(stateful_step_count=25))
-    finally:
-        logging.disable(logging.NOTSET)
+    machine = type("Machine", (Machine,), {"backend": backend})
+    run_state_machine_as_test(machine, settings=settings(stateful_step_count=25))

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import random
 import threading
@@ -87,11 +86,7 @@ async def crash_some(world: World, root: Service, leaves: list[Leaf], seconds: f
 @pytest.mark.fault(33)
 @pytest.mark.fault(39)
 @pytest.mark.timeout(SECONDS + 120)
-async def test_a_tree_in_which_leaves_crash_all_the_time_ends_well(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
-    # Else thousands of records would be kept, to be shown should the test fail.
-    monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
+async def test_a_tree_in_which_leaves_crash_all_the_time_ends_well(world: World, no_logging: None):
     root, leaves = forest(world)
     await done(root.start())
     while len(list(root.events)) < KEPT:  # pools and caches have their sizes then
