@@ -96,10 +96,10 @@ def descriptors() -> dict[int, str]:
 
 
 def loggers() -> dict[str, tuple[Any, ...]]:
-    """What holds for each logger of ours."""
+    """What holds for each logger of ours; not by asking it, for it remembers the answer."""
     known = logging.root.manager.loggerDict.copy()
     return {
-        name: (each.level, each.disabled, each.propagate, each.isEnabledFor(logging.ERROR))
+        name: (each.level, each.disabled, each.propagate, each._cache.get(logging.ERROR, True))
         for name, each in known.items()
         if isinstance(each, logging.Logger) and name.startswith("ginkgo")
     }
