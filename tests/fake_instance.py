@@ -138,7 +138,7 @@ class FakeInstance:
     def samples(self) -> dict[str, Any]:
         return {"every": 5.0, "samples": []}
 
-    def act(self, kind: str, path: str, done: Callable[[dict[str, Any]], object]) -> bool:
+    def act(self, kind: str, path: str, by: str, done: Callable[[dict[str, Any]], object]) -> bool:
         if path not in self.paths():
             return False
         self.acts.append((kind, path))
@@ -159,6 +159,7 @@ class FakeInstance:
         name: str,
         value: Any,
         seconds: float | None,
+        by: str,
         done: Callable[[dict[str, Any]], object],
     ) -> None:
         if name != "rate":
@@ -173,6 +174,7 @@ class FakeInstance:
         logger: str,
         level: str | int,
         seconds: float | None,
+        by: str,
         done: Callable[[dict[str, Any]], object],
     ) -> None:
         done({"logger": logger or "root", "old": "INFO", "level": level, "until": None})
@@ -180,13 +182,13 @@ class FakeInstance:
     def collect(self, done: Callable[[dict[str, Any]], object]) -> None:
         done({"collected": 0})
 
-    def reload(self, done: Callable[[dict[str, Any]], None]) -> None:
+    def reload(self, by: str, done: Callable[[dict[str, Any]], object]) -> None:
         self.reloads.append(done)
         self.on_reload()
         if self.report is not None:
             done(self.report)
 
-    def stop(self) -> None:
+    def stop(self, by: str) -> None:
         self.stops += 1
         self.on_stop()
 

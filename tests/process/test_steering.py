@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from tests.cli.backends import GROUNDS, Ground
+from tests.control.harness import Client
 from tests.process.steered import Steered
 from tests.workshop import Workshop, eventually
 
@@ -125,10 +129,17 @@ def test_a_setting_is_set_for_now_seen_by_the_service_and_put_back(
         told["until"],
     )
     assert app.told("status")["for_now"] == [
-        {"what": "set", "name": "rate", "until": told["until"]}
+        {
+            "what": "set",
+            "name": "rate",
+            "value": 180,
+            "until": told["until"],
+            "back_to": 60,
+            "back_until": None,
+        }
     ]
     app.program.wait_for("the rate is 180 now$")
-    app.program.wait_for("rate is put back, its time is over$")
+    app.program.wait_for("rate is put back, its time is over: it is 60 again$")
     app.program.wait_for("the rate is 60 now$")
     shown = app.setting("rate")
     assert (shown["value"], shown["origin"], shown["until"]) == (60, "default", None)
@@ -242,6 +253,100 @@ def test_events_are_told_as_they_happen(run: Callable[..., Steered]) -> None:
         "starting",
         "ready",
     ]
+
+
+def of_kind(app: Steered, kind: str) -> list[dict[str, Any]]:
+    """The events of a kind."""
+    found: list[dict[str, Any]] = app.told(f"events?kind={kind}")["events"]
+    return found
+
+
+BY = r"uid \d+ \(pid \d+, [^)]+\)"
+
+
+def test_a_set_is_an_event(run: Callable[..., Steered]) -> None:
+    app = run()
+    app.done("set", name="rate", value=180)
+    app.done("log-level", logger="app.db", level="error", **{"for": 600})
+    [set_] = of_kind(app, "set")
+    assert (set_["path"], set_["name"], set_["old"], set_["value"]) == ("App", "rate", 60, 180)
+    assert re.fullmatch(f"set: rate is 180, it was 60; by {BY}", set_["text"])
+    [level] = of_kind(app, "log-level")
+    assert re.fullmatch(
+        rf"log-level: app\.db is ERROR for 600 s, it was DEBUG; by {BY}", level["text"]
+    )
+    assert re.fullmatch(BY, level["by"])
+
+
+def test_what_is_asked_is_an_event(
+    run: Callable[..., Steered],
+) -> None:
+    app = run()
+    app.done("restart", path="App/Db/Pool")
+    app.done("reload", path="App/Db")
+    app.done("stop", path="App/Db")
+    asked = of_kind(app, "asked")
+    assert [(each["action"], each["path"]) for each in asked] == [
+        ("restart", "App/Db/Pool"),
+        ("reload", "App/Db"),
+        ("stop", "App/Db"),
+    ]
+    assert re.fullmatch(f"restart asked for; by {BY}", asked[0]["text"])
+
+
+def test_a_reload(run: Callable[..., Steered], ground: Ground) -> None:
+    shop = ground.shop
+    shop.write("app.conf.py", 'service = "app.App"\nrate = 100\n')
+    app = run(target="app.conf.py")
+    shop.write(
+        "app.conf.py",
+        'service = "app.App"\nrate = 180\nclass db:\n  host = "x"\n  password = "canary-file"\n',
+    )
+    app.done("reload")
+    shop.write("app.conf.py", 'service = "app.App"\nrate = "fast"\n')
+    app.program.process.send_signal(signal.SIGHUP)
+    eventually(lambda: len(of_kind(app, "reload")) == 2)
+    shop.write("app.conf.py", 'service = "app.App"\nrate = 5\n')
+    shop.write("unwilling", "")
+    assert app.post("reload")[0] == 500
+    done, refused, failed = of_kind(app, "reload")
+    assert re.fullmatch(
+        r"reload: db\.password is \*{4}, it was \*{4}; rate is 180, it was 100; "
+        rf"needs a restart: db\.host \(.?h.? -> .?x.?\); by {BY}",
+        done["text"],
+    )
+    assert (done["outcome"], done["path"]) == ("done", "App")
+    assert [each["name"] for each in done["changed"]] == ["db.password", "rate"]
+    assert [each["name"] for each in done["needs_restart"]] == ["db.host"]
+    assert refused["text"].startswith("reload refused: ")
+    assert "app.conf.py:2" in refused["refused"][0]
+    assert refused["text"].endswith("; by SIGHUP")
+    assert (failed["outcome"], failed["failed"][0]["path"]) == ("failed", "App/Db")
+    assert failed["text"].startswith("reload failed: App/Db: RuntimeError: not this time; ")
+    assert "canary-file" not in json.dumps(app.told("events"))
+
+
+def test_a_stop_is_an_event(
+    run: Callable[..., Steered],
+) -> None:
+    app = run(APP, "--set", "lameduck=20")
+    app.becomes("App", "ready")
+    app.program.process.send_signal(signal.SIGTERM)
+    eventually(lambda: of_kind(app, "lame-duck"))
+    [duck] = of_kind(app, "lame-duck")
+    assert (duck["seconds"], duck["by"]) == (20, "SIGTERM")
+    assert duck["text"] == "lame duck: it stops in 20 s, and serves until then; by SIGTERM"
+    assert [each["text"] for each in of_kind(app, "asked")] == ["stop asked for; by SIGTERM"]
+    with Client(str(app.socket)) as client:
+        client.ask("GET /api/v1/events?stream=1&kind=asked&limit=0")
+        while b"\r\n\r\n" not in client.rest:
+            client._more()
+        app.post("stop")
+        while b"\n\n" not in client.rest.partition(b"\ndata: ")[2]:
+            client._more()
+    text = json.loads(client.rest.partition(b"\ndata: ")[2].partition(b"\n")[0])["text"]
+    assert re.fullmatch(f"stop asked for; by {BY}", text)
+    assert app.program.ends() == 0
 
 
 def test_the_log_is_there_in_the_foreground(run: Callable[..., Steered]) -> None:

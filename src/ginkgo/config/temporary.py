@@ -46,6 +46,21 @@ def take_back(settings: Settings, path: str) -> Snapshot:
     return _change(settings, normalise(path), None)
 
 
+def without(settings: Settings, path: str) -> Any:
+    """Return what a setting would be if it were not set for now.
+
+    Raises:
+        ConfigError: the other layers set it to what it must not be.
+    """
+    path = normalise(path)
+    now = settings.snapshot
+    if path not in now.layers.temporary:
+        return now.get(path)
+    others = {name: each for name, each in now.layers.temporary.items() if name != path}
+    layers = now.layers._replace(temporary=others)
+    return now.successor(now.number, layers, (path,)).get(path)
+
+
 def check_name(settings: Settings, path: str) -> str:
     """Return the normalised path of a setting that can be set for now.
 

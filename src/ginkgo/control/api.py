@@ -109,7 +109,7 @@ class Api:
             if route.method == "POST" and not route.open and self.audit is not None:
                 path = call.body.get("path")
                 about = f" {path[:200]}" if isinstance(path, str) else ""
-                self.audit(f"{route.path}{about} asked for by {call.request.peer}")
+                self.audit(f"{route.path}{about} asked for by {call.by}")
             return route.handler(call)
         except Rejection as rejection:
             return rejection.answer

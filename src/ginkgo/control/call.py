@@ -74,7 +74,12 @@ class Call:
     def audit(self, what: str) -> None:
         """Have it written into the log what was done, or asked for, and by whom."""
         if self.api.audit is not None:
-            self.api.audit(f"{what} by {self.request.peer}")
+            self.api.audit(f"{what} by {self.by}")
+
+    @property
+    def by(self) -> str:
+        """Who asks: the user, process and program of a unix socket's peer, or the address."""
+        return str(self.request.peer)
 
     @property
     def wants_stream(self) -> bool:

@@ -167,14 +167,21 @@ class Instance(Protocol):
     def samples(self) -> dict[str, Any]:
         """The samples of the last minutes, and the seconds between them."""
 
-    def reload(self, done: Callable[[Report], None]) -> None:
-        """Ask for a reload; `done` is called with its report, from whatever thread."""
+    # -- what changes something; `by` is who asks for it, for the events
 
-    def act(self, kind: str, path: str, done: Callable[[Told], object]) -> bool:
+    def reload(self, by: str, done: Callable[[Told], object]) -> None:
+        """Ask for a reload; `done` is called with its `Report`, from whatever thread."""
+
+    def act(self, kind: str, path: str, by: str, done: Callable[[Told], object]) -> bool:
         """Stop, reload or restart one service; False if there is none of that path."""
 
     def set(
-        self, name: str, value: Any, seconds: float | None, done: Callable[[Told], object]
+        self,
+        name: str,
+        value: Any,
+        seconds: float | None,
+        by: str,
+        done: Callable[[Told], object],
     ) -> None:
         """Set a setting for now; `done` gets what it is, or why not as `refused` and `hint`."""
 
@@ -183,6 +190,7 @@ class Instance(Protocol):
         logger: str,
         level: str | int,
         seconds: float | None,
+        by: str,
         done: Callable[[Told], object],
     ) -> None:
         """Give a logger a level for now; `done` as in `set`."""
@@ -190,7 +198,7 @@ class Instance(Protocol):
     def collect(self, done: Callable[[Told], object]) -> None:
         """Collect garbage; `done` gets how much was `collected`."""
 
-    def stop(self) -> None:
+    def stop(self, by: str) -> None:
         """Ask for an orderly stop. Asking twice is asking once; the end of the process answers."""
 
     def on_state(self, callback: Callable[[str], None]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from .call import Call, Route
-from .instance import Report, Told
+from .instance import Told
 from .messages import Answer, error, reject, reply
 from .routes_data import no_service
 
@@ -28,7 +28,7 @@ def stop(call: Call) -> Answer | None:
         return None
     if path is not None and path not in call.api.instance.paths()[:1]:
         no_service(call, path)
-    call.api.instance.stop()
+    call.api.instance.stop(call.by)
     return reply({"schema": "ginkgo.accepted/1", "accepted": True, "pid": os.getpid()}, 202)
 
 
@@ -52,10 +52,10 @@ def reload(call: Call) -> None:
         _act(call, "reload", path)
         return
 
-    def done(report: Report) -> None:
+    def done(report: Told) -> None:
         call.answer(report_answer(report))
 
-    call.api.instance.reload(done)
+    call.api.instance.reload(call.by, done)
 
 
 def set_setting(call: Call) -> None:
@@ -73,7 +73,7 @@ def set_setting(call: Call) -> None:
         call.audit(f"set: {name[:200]} {what}, asked for")
         call.answer(_changed(told, "ginkgo.set/1", f"{name[:200]} was not set"))
 
-    call.api.instance.set(name, call.body["value"], seconds, done)
+    call.api.instance.set(name, call.body["value"], seconds, call.by, done)
 
 
 def log_level(call: Call) -> None:
@@ -88,7 +88,7 @@ def log_level(call: Call) -> None:
         call.audit(f"log-level: {logger[:200] or 'root'} {what}, asked for")
         call.answer(_changed(told, "ginkgo.log-level/1", "The level was not changed"))
 
-    call.api.instance.log_level(logger, level, seconds, done)
+    call.api.instance.log_level(logger, level, seconds, call.by, done)
 
 
 def gc(call: Call) -> None:
@@ -104,7 +104,7 @@ def _act(call: Call, kind: str, path: str) -> None:
         call.audit(f"{kind} of {path}: {told['outcome']}, as asked for")
         call.answer(_acted(told))
 
-    if not call.api.instance.act(kind, path, done):
+    if not call.api.instance.act(kind, path, call.by, done):
         no_service(call, path)
 
 
@@ -153,7 +153,7 @@ def _changed(told: Told, schema: str, what: str) -> Answer:
 # -- a reload
 
 
-def report_answer(report: Report) -> Answer:
+def report_answer(report: Told) -> Answer:
     """Return the answer that carries a reload's report."""
     content = {"schema": "ginkgo.reload/1", **report}
     outcome = report.get("outcome")

@@ -1,7 +1,8 @@
 """What has happened in a tree: the last events of it, for those who look and those who listen.
 
-Every transition, failure, restart, give-up and reload is an event. The root of a tree keeps the
-last thousand; a service shows those of itself and of what is below it::
+Every transition, failure, restart, give-up and reload is an event, and so is what operators do to
+it: see the kinds below. The root of a tree keeps the last thousand; a service shows those of itself
+and of what is below it::
 
     for event in app.events:
         print(event.time, event.path, event.text)
@@ -32,11 +33,55 @@ MESSAGE: Final = 1000  # characters of an error that an event keeps
 TOLD_AGAIN: Final = 10.0  # seconds until the log tells the same failure of a service again
 
 STATE: Final = "state"
+"""The service's state has changed."""
+
 FAILURE: Final = "failure"
+"""It has failed; `cause` says why."""
+
 BACKOFF: Final = "backoff"
+"""Its restart waits for `seconds`."""
+
 RESTART: Final = "restart"
+"""Its supervisor has started it again; `restarts` counts."""
+
 GIVE_UP: Final = "give-up"
+"""It restarts its children no longer: there were `failures`, and `max_restarts` is less."""
+
 RELOAD: Final = "reload"
+"""A service was reloaded, and `failed` services in it could not be; or the whole process was:
+`outcome` (done, failed, refused, busy), `changed` and `needs_restart` (each `name`, `old`, `new`,
+`origin`), `refused` (why, with file and line), `failed` (each `path`, `state`, `why`), `by`."""
+
+ASKED: Final = "asked"
+"""Somebody has asked for `action` (stop, restart, reload) of the service; of the root a stop is
+that of the process. `by` is who or what."""
+
+LAME_DUCK: Final = "lame-duck"
+"""The process was told to stop, and serves for `seconds` still; `by` is the signal."""
+
+SET: Final = "set"
+"""The setting `name` was set for now: `old`, `value`, `until` (when that ends, or None), `by`."""
+
+LOG_LEVEL: Final = "log-level"
+"""The logger `name` was given a level for now: `old`, `value`, `until`, `by`."""
+
+PUT_BACK: Final = "put-back"
+"""The time of a change is over: `what` (set or log-level), `name`, `old`, `value`, `until`."""
+
+KINDS: Final = (
+    STATE,
+    FAILURE,
+    BACKOFF,
+    RESTART,
+    GIVE_UP,
+    RELOAD,
+    ASKED,
+    LAME_DUCK,
+    SET,
+    LOG_LEVEL,
+    PUT_BACK,
+)
+"""All that Ginkgo records. An application may have kinds of its own."""
 
 
 class Cause(NamedTuple):
@@ -72,15 +117,23 @@ class Event:
     Attributes:
         number: counts the events of a tree, from 1; the numbers of a tree have no gaps.
         time: seconds since the epoch.
-        kind: ``state`` (its state changed), ``failure``, ``backoff`` (its restart waits),
-            ``restart`` (its supervisor has started it again), ``give-up`` (it no longer restarts
-            its children), ``reload``, or another word of who recorded it.
+        kind: one of `KINDS`, or another word of who recorded it.
         state: the state that the service was in after it.
         cause: the chain of failures behind it, the first cause last; empty where there is none.
         details: what else is to be known, as JSON-able data.
     """
 
-    __slots__ = ("_path", "_service", "cause", "details", "kind", "number", "state", "time")
+    __slots__ = (
+        "_path",
+        "_service",
+        "_words",
+        "cause",
+        "details",
+        "kind",
+        "number",
+        "state",
+        "time",
+    )
 
     def __init__(
         self,
@@ -90,6 +143,7 @@ class Event:
         state: str,
         cause: Failure | None,
         details: dict[str, Any] | None,
+        words: str = "",
     ) -> None:
         self.number = number
         self.time = context.clock.wall()
@@ -97,6 +151,7 @@ class Event:
         self.state = state
         self.cause = () if cause is None else causes(cause)
         self.details = details
+        self._words = words
         self._service: Service | None = service
         self._path = ""
 
@@ -111,6 +166,8 @@ class Event:
     @property
     def text(self) -> str:
         """What happened, in a few words."""
+        if self._words:
+            return self._words
         words = self.state if self.kind == STATE else self.kind
         for name, value in (self.details or {}).items():
             shown = f"{value:.2g}" if isinstance(value, float) else value
@@ -152,10 +209,11 @@ class Log:
         state: str,
         cause: Failure | None,
         details: dict[str, Any] | None,
+        words: str = "",
     ) -> None:
         """Record an event, and tell it. Called in the tree's thread."""
         self._count += 1
-        event = Event(self._count, service, kind, state, cause, details)
+        event = Event(self._count, service, kind, state, cause, details, words)
         self._kept.append(event)
         if kind == STATE:
             service._since = event.time
@@ -250,10 +308,20 @@ def record(
     kind: str,
     cause: Failure | None = None,
     details: dict[str, Any] | None = None,
+    words: str = "",
 ) -> None:
-    """Record that something happened to `service`. Called in the tree's thread."""
+    """Record that something happened to `service`. Called in the tree's thread.
+
+    Args:
+        service: whom it happened to.
+        kind: see `KINDS`.
+        cause: the failure behind it.
+        details: what else is to be known, as JSON-able data.
+        words: what is told of it in a line, where kind and details one after the other would not
+            read well.
+    """
     root = service
     while root.parent is not None:
         root = root.parent
     state = service.state.current if service._ailing else service._state
-    log_of(root).add(service, kind, state, cause, details)
+    log_of(root).add(service, kind, state, cause, details, words)

@@ -349,11 +349,14 @@ async def restart(operation: Operation, service: Service) -> None:
     raise_collected(operation, f"stopping {service.path} to restart it", errors)
 
 
-async def reload(operation: Operation, service: Service) -> None:
+async def reload(operation: Operation, service: Service, *, told: bool = True) -> None:
     """Call do_reload down the tree. Every service is reached, whatever raises.
 
     A reload during a start is done once, when the service is ready. Of many at a time, one runs and
     one more runs after it. A service that is not running has nothing to reload.
+
+    Args:
+        told: record it as an event. Who reloads the whole process has more to tell, and does.
     """
     if service._state == STARTING:
         service._reload_wanted = True
@@ -380,7 +383,8 @@ async def reload(operation: Operation, service: Service) -> None:
     finally:
         service._reloading = None
         notify(service)
-    record(service, RELOAD, None, {"failed": len(errors)})
+    if told:
+        record(service, RELOAD, None, {"failed": len(errors)})
     raise_collected(operation, f"reloading {service.path}", errors)
 
 

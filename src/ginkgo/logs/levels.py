@@ -50,6 +50,17 @@ def level_of(name: str) -> int:
     return logging.getLogger(_key(name)).getEffectiveLevel()
 
 
+def configured(name: str) -> int:
+    """The level that counts for a logger by configuration, whatever it was given for now."""
+    held = _held.get(_key(name))
+    if held is None:
+        return level_of(name)
+    if held.before:
+        return held.before
+    above = logging.getLogger(_key(name)).parent
+    return logging.NOTSET if above is None else above.getEffectiveLevel()
+
+
 def release(name: str) -> None:
     """Give a logger back the level that it has by configuration."""
     held = _held.pop(_key(name), None)

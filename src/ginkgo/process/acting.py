@@ -16,6 +16,7 @@ from ..core.backend import Operation
 from ..core.failure import text_of
 from ..core.service import Service
 from ..logs.hiding import hide
+from . import deeds
 
 logger = logging.getLogger(__name__)
 
@@ -32,15 +33,17 @@ async def _call(function: Callable[[], object]) -> None:
     function()
 
 
-def act(service: Service, path: str, kind: str, done: Done) -> None:
+def act(service: Service, path: str, kind: str, by: str, done: Done) -> None:
     """Stop, reload or restart a service. Called in the tree's own thread; returns at once.
 
     Args:
         service: which.
         path: of the service, for the report.
         kind: ``stop``, ``reload`` or ``restart``.
+        by: who asks for it.
         done: gets the report: the outcome (``done`` or ``failed``), the state, and why it failed.
     """
+    deeds.asked(service, kind, by)
     operation = Operation(service.backend_to_ask, service, kind)
     operation.backend.background(operation, _work(operation, service, path, kind, done))
 

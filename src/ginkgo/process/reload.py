@@ -24,10 +24,14 @@ from ..core.errors import GinkgoError
 from ..core.service import Service
 from ..core.stacks import log_stack
 from ..logs.hiding import hide_all
+from . import deeds
 
 logger = logging.getLogger(__name__)
 
 Done = Callable[[dict[str, Any]], object]
+
+Asker = tuple[str, Done | None]
+"""Who asks for a reload, and what gets its report."""
 
 
 class Reloader:
@@ -53,41 +57,46 @@ class Reloader:
         self._root = root
         self._configure = configure
         self._running = False
-        self._waiting: list[Done] | None = None
+        self._waiting: list[Asker] = []
 
-    def begin(self, done: Done | None = None) -> None:
-        """Begin a reload, in the tree's own thread; `done` gets its report.
+    def begin(self, by: str, done: Done | None = None) -> None:
+        """Begin a reload, in the tree's own thread.
+
+        Args:
+            by: who or what asks for it.
+            done: gets its report.
 
         During a start it is done when the tree is ready. A tree that stops takes none.
         """
         state = self._root._state
         if state not in ("ready", "starting"):
-            report = _report("busy", refused=[f"{self._root.path} is {state}"])
-            if done is not None:
-                done(report)
+            self._hand_out(_report("busy", refused=[f"{self._root.path} is {state}"]), [(by, done)])
             return
         if self._running:
-            self._waiting = [*(self._waiting or ()), *([done] if done else ())]
+            self._waiting.append((by, done))
             return
         self._running = True
         operation = Operation(self._root.backend_in_use, self._root, "reload")
-        operation.backend.background(operation, self._work(operation, [done] if done else []))
+        operation.backend.background(operation, self._work(operation, [(by, done)]))
 
-    async def _work(self, operation: Operation, asked: list[Done]) -> None:
+    async def _work(self, operation: Operation, asked: list[Asker]) -> None:
         try:
-            while True:
-                self._waiting = None
+            while asked:
+                self._waiting = []
                 self._tell(None)
                 report = await self._reload(operation)
                 self._count(report["outcome"])
                 self._tell(report)
-                for done in asked:
-                    done(report)
-                if self._waiting is None:
-                    return
+                self._hand_out(report, asked)
                 asked = self._waiting
         finally:
             self._running = False
+
+    def _hand_out(self, report: dict[str, Any], asked: list[Asker]) -> None:
+        deeds.reloaded(self._root, report, ", ".join(dict.fromkeys(by for by, _ in asked)))
+        for _, done in asked:
+            if done is not None:
+                done(report)
 
     def _tell(self, report: dict[str, Any] | None) -> None:
         for listener in self.listeners:
@@ -112,7 +121,7 @@ class Reloader:
             return self.last
         outcome = "done"
         try:
-            await lifecycle.reload(operation, self._root)
+            await lifecycle.reload(operation, self._root, told=False)
         except BaseException as error:  # noqa: BLE001 - logged where it was raised; reported here
             logger.error("Reload: not every service took the new configuration: %s", error)
             outcome = "failed"
@@ -130,7 +139,7 @@ class Reloader:
         ]
         self.last = _report(outcome, failed=failed, **settings)
         if outcome == "done":
-            logger.info("Reloaded: %s", summary(self.last))
+            logger.info("Reloaded: %s", deeds.summary(self.last))
         return self.last
 
 
@@ -139,11 +148,3 @@ def _report(outcome: str, **found: Any) -> dict[str, Any]:
     empty: dict[str, Any] = {"changed": [], "needs_restart": [], "refused": [], "failed": []}
     report: dict[str, Any] = hide_all({"outcome": outcome, "at": at, **empty, **found})
     return report
-
-
-def summary(report: dict[str, Any]) -> str:
-    """A report in a line."""
-    changed = [f"{each['name']} is {each['new']}" for each in report["changed"]]
-    later = [each["name"] for each in report["needs_restart"]]
-    text = ", ".join(changed) or "nothing changed"
-    return f"{text}; needs a restart: {', '.join(later)}" if later else text

@@ -23,6 +23,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from ..async_ import native
@@ -40,7 +41,7 @@ from ..logs.stdio import unbuffer
 from ..logs.terminal import BrokenPipe
 from ..logs.tracebacks import user_place
 from ..servers import inherited
-from . import init, privileges
+from . import deeds, init, privileges
 from .choosing import Choice, check
 from .daemonize import launch
 from .guard import Guard
@@ -130,6 +131,7 @@ class _Process:
         self.beside: list[Any] = []
         self.guard = Guard(self._take_files_away)
         self.stop_wanted = False
+        self.stopped_too_early = False  # there was nothing to stop yet
         self.reloader: Reloader | None = None
         self.teller: Teller | None = None
         self.had_terminal = not (self.daemon or early.hangup_ignored or terminal_is_gone())
@@ -265,8 +267,8 @@ class _Process:
             raise exited(f"{path}: do_start", error) from error
         except Exception as error:
             raise self._ending(error) from error
-        if self.stop_wanted:
-            self.root.stop_soon()  # it came when there was nothing to stop yet
+        if self.stopped_too_early:
+            self.root.stop_soon()
         for number in self.early.noted:
             self._act(number)
         for unused in inherited.unused():
@@ -346,17 +348,22 @@ class _Process:
 
     def _act(self, number: int) -> None:
         """What a signal means. Called in the tree's loop."""
+        by = signal.Signals(number).name
         if number == signal.SIGHUP and self.had_terminal and terminal_is_gone():
             number = signal.SIGTERM
+            by += ": its terminal is gone"
         if number == signal.SIGUSR1:
             logs.reopen()
         elif number == signal.SIGHUP:
             if self.reloader is None:
                 self.early.noted.append(number)  # for when there is something to reload
             else:
-                self.reloader.begin()
-        elif hasattr(self, "root") and not self._is_lame_duck(number):
-            self.root.stop_soon()
+                self.reloader.begin(by="SIGHUP")
+        elif hasattr(self, "root"):
+            deeds.asked(self.root, "stop", by)
+            if not self._is_lame_duck(number):
+                self.stopped_too_early = self.root.state.current == "init"
+                self.root.stop_soon()
 
     def _is_lame_duck(self, number: int) -> bool:
         """Whether the stop waits: who sends requests has to hear of it before the listeners close.
@@ -372,6 +379,7 @@ class _Process:
         self.running.stopping = LAME_DUCK
         logger.info("Lame duck: not ready any more, and served for %g s still.", seconds)
         teller.lame_duck(seconds)
+        deeds.lame_duck(self.root, seconds, signal.Signals(number).name)
         self.root.backend_in_use.later(seconds, self.root.stop_soon)
         return True
 
@@ -413,6 +421,8 @@ class _Process:
 
     def _stdout_is_gone(self) -> None:
         if hasattr(self, "root"):
+            why = "the end of whoever read its standard output"
+            self.root.backend_to_ask.post(partial(deeds.asked, self.root, "stop", why))
             self.root.stop_soon()
 
     def _take_files_away(self) -> None:

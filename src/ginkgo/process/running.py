@@ -24,6 +24,7 @@ from ..logs.before import lines_before
 from ..logs.hiding import hide, hide_all
 from ..logs.records import Records
 from ..logs.ring import Line, Ring
+from . import deeds
 from .acting import act, carry_out
 from .for_now import ForNow
 from .news import News
@@ -101,6 +102,7 @@ class Running:
         self.tally = Tally(self.root, self._poster.post)
         self.usage = Usage(self.root, self._poster.post)
         self.for_now = ForNow(self.root, self.configure)
+        self.reloader.listeners.append(self._reloaded)
 
     def close(self) -> None:
         """The tree has stopped: put nothing back any more, and end what was made for this."""
@@ -128,7 +130,7 @@ class Running:
             "not_ready": [trouble(each, path) for each, path in services if is_under_way(each)],
             "failed": [trouble(each, path) for each, path in services if is_failed(each)],
             "last_reload": hide_all(self.reloader.last),
-            "for_now": self.for_now.all(),
+            "for_now": hide_all(self.for_now.all()),
             "blocked": None if self.watchdog is None else self.watchdog.status(),
             "logfile": self.logfile,
             **self.usage.figures(),
@@ -208,31 +210,38 @@ class Running:
         """The samples of the last minutes."""
         return self.usage.samples()
 
-    # -- what is asked for is done in the tree's own thread, and so are the calls of `done`
+    # -- what is asked for is done in the tree's own thread, and so are the calls of `done`; `by`
+    # is who asks for it
 
-    def reload(self, done: Callable[[dict[str, Any]], None]) -> None:
+    def reload(self, by: str, done: Done) -> None:
         """Ask for a reload, from any thread; `done` gets its report in the tree's own."""
-        self._poster.post(self.reloader.begin, done)
+        self._poster.post(self.reloader.begin, by, done)
 
-    def stop(self) -> None:
+    def stop(self, by: str) -> None:
         """Ask for an orderly stop, from any thread."""
         self.about_to_stop()
-        self._poster.post(self.root.stop_soon)
+        self._poster.post(self._stop, by)
 
-    def act(self, kind: str, path: str, done: Done) -> bool:
+    def _stop(self, by: str) -> None:
+        deeds.asked(self.root, "stop", by)
+        self.root.stop_soon()
+
+    def act(self, kind: str, path: str, by: str, done: Done) -> bool:
         """Stop, reload or restart one service; False if there is none of that path."""
         service = seen.find(self.root, path)
         if service is not None:
-            self._poster.post(act, service, path, kind, done)
+            self._poster.post(act, service, path, kind, by, done)
         return service is not None
 
-    def set(self, name: str, value: Any, seconds: float | None, done: Done) -> None:
+    def set(self, name: str, value: Any, seconds: float | None, by: str, done: Done) -> None:
         """Set a setting for now; `done` gets what it is, or ``{"refused": ..., "hint": ...}``."""
-        self._change(partial(self.for_now.set, name, value, seconds), done)
+        self._change(partial(self.for_now.set, name, value, seconds, by), done)
 
-    def log_level(self, logger: str, level: str | int, seconds: float | None, done: Done) -> None:
+    def log_level(
+        self, logger: str, level: str | int, seconds: float | None, by: str, done: Done
+    ) -> None:
         """Give a logger a level for now; `done` as in :meth:`set`."""
-        self._change(partial(self.for_now.log_level, logger, level, seconds), done)
+        self._change(partial(self.for_now.log_level, logger, level, seconds, by), done)
 
     def collect(self, done: Done) -> None:
         """Collect garbage."""
@@ -257,6 +266,10 @@ class Running:
     def on_state(self, callback: Callable[[str], None]) -> None:
         """Have `callback` called with the root's state at every change of it."""
         self._listeners.append(callback)
+
+    def _reloaded(self, report: dict[str, Any] | None) -> None:
+        if report is not None:
+            self.for_now.look_again()
 
     def _state_changed(self, root: Service) -> None:
         if root._state in UNDER_WAY:
