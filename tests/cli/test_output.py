@@ -2,10 +2,14 @@
 
 import io
 import json
+import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ginkgo.cli.instance import for_now, state_since, trouble
 from ginkgo.cli.output import Output, coloured, duration, print_error
+from ginkgo.cli.texts import since
 from ginkgo.core.errors import ConfigError
 
 
@@ -48,6 +52,44 @@ def test_colours_are_for_terminals_that_want_them(
         monkeypatch.setenv(name, value)
     assert coloured(Terminal()) is wanted
     assert coloured(io.StringIO()) is False
+
+
+def ago(seconds: float) -> str:
+    """A time as the API tells it."""
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+
+
+def test_since_is_a_time_of_the_clock_and_how_long_ago_it_was() -> None:
+    moment = ago(245)
+    then = datetime.fromisoformat(moment).astimezone()
+    day = "" if then.date() == datetime.now().date() else f"{then:%Y-%m-%d} "
+    assert re.fullmatch(rf"since {day}{then:%H:%M:%S} \(4 min 0[5-9] s\)", since(moment))
+    assert re.fullmatch(r"since \d{4}-\d\d-\d\d [\d:]{8} \(10 d 00 h\)", since(ago(864_001)))
+    assert re.fullmatch(r"since [\d: -]+ \(0\.0 s\)", since(ago(-60)))  # a clock that was put back
+    assert since(None) == since("nonsense") == ""
+
+
+@pytest.mark.parametrize(("state", "word"), [("failed", "down "), ("starting", ""), ("ready", "")])
+def test_what_is_wrong_is_told_with_since_when(state: str, word: str) -> None:
+    one = {"path": "App/Db", "state": state, "since": ago(245), "why": "App/Db: it broke"}
+    assert re.fullmatch(
+        rf"App/Db  {state}  {word}since [\d: -]+ \(4 min \d\d s\)  it broke", trouble(one)
+    )
+    assert trouble(one | {"since": None}) == f"App/Db  {state}  it broke"
+
+
+def test_since_when_a_state_is_told_where_it_is_not_the_one_to_be_in() -> None:
+    told = state_since({"state": "degraded", "since": ago(245)})
+    assert re.fullmatch(r"degraded since [\d: -]+ \(4 min \d\d s\)", told)
+    assert state_since({"state": "ready", "since": ago(245)}) == ""
+    assert state_since({"state": "degraded"}) == ""
+
+
+def test_what_is_changed_for_now_is_told_with_what_comes_after_it() -> None:
+    change = {"what": "set", "name": "rate", "value": 2, "until": "T1", "back_to": 1}
+    assert for_now([change | {"back_until": "T2"}]) == "set rate 2 until T1, then 1 until T2"
+    assert for_now([change | {"until": None, "back_to": None}]) == "set rate 2"
+    assert for_now([{"what": "set", "name": "rate", "until": "T1"}]) == "set rate until T1"
 
 
 def test_an_error_is_what_happened_and_then_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from ..control import manager
@@ -45,13 +46,18 @@ def show(event: dict[str, Any], out: Output) -> None:
 
 
 def line(event: dict[str, Any]) -> str:
-    """Return an event as a line for people."""
+    """Return an event as a line for people; one that says who did what is folded, and not cut."""
     begin = f"{at(event.get('time'))}  {text(event.get('path'))}  "
     width = columns()
     told = str(event.get("text") or event.get("kind"))
     what = text(told.replace(f"{event.get('path')}: ", "", 1))
-    shown = cut(what, None if width is None else max(0, width - len(begin)))
     colour = SIGNS.get(str(event.get("state")), ("", "", "dim"))[2]
+    if width is not None and width > 40 and event.get("by"):
+        first, *more = wrap(what, width, initial_indent=begin, subsequent_indent=" " * 4)
+        return "\n".join(
+            [begin + paint(first[len(begin) :], colour), *(paint(each, colour) for each in more)]
+        )
+    shown = cut(what, None if width is None else max(0, width - len(begin)))
     return begin + paint(shown, colour)
 
 

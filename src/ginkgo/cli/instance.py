@@ -10,7 +10,7 @@ from ..core.errors import ApplicationFailed, ConfigError, GinkgoError, Temporary
 from ..logs.escape import escape_lines
 from .ctl import locate
 from .output import Output, columns, cut, paint
-from .texts import headline, memory, percent, reason, text, uptime
+from .texts import headline, memory, percent, reason, since, text, uptime
 
 if TYPE_CHECKING:
     import argparse
@@ -78,6 +78,7 @@ def describe(picture: dict[str, Any], code: int) -> Iterator[str]:
     rows = {
         "why": picture.get("why"),
         "do": picture.get("do"),
+        "state": state_since(picture),
         "pid": picture.get("pid"),
         "uptime": uptime(picture.get("uptime")),
         "target": picture.get("target"),
@@ -105,11 +106,22 @@ def describe(picture: dict[str, Any], code: int) -> Iterator[str]:
                 yield f"    and {len(troubles) - TROUBLES} more: see `ginkgoctl tree`"
 
 
+def state_since(picture: dict[str, Any]) -> str:
+    """Return since when an instance is in a state that is not the one to be in."""
+    when = since(picture.get("since"))
+    wrong = picture.get("state") not in ("ready", "unknown", "stopped")
+    return f"{picture.get('state')} {when}" if when and wrong else ""
+
+
 def trouble(one: Any) -> str:
     """Return a service that is not as it should be, in a line."""
     if not isinstance(one, dict):
         return text(one)
     told = [text(one[key]) for key in ("path", "state") if one.get(key)]
+    when = since(one.get("since"))
+    if when:
+        is_down = one.get("state") in ("failed", "stopped")
+        told.append(f"down {when}" if is_down else when)
     return "  ".join([*told, reason(one)]).rstrip()
 
 
@@ -139,11 +151,22 @@ def blocked(report: Any) -> str:
 def for_now(changes: Any) -> str:
     """Return what somebody has changed by `set` and `log-level`, and until when."""
     told = [one for one in changes or () if isinstance(one, dict)]
-    return "; ".join(
-        f"{one.get('what')} {one.get('name')}" + (f" until {one['until']}" if one["until"] else "")
-        for one in told
-        if "until" in one
-    )
+    return "; ".join(held(one) for one in told if "until" in one)
+
+
+def held(change: dict[str, Any]) -> str:
+    """Return one such change, and what comes after it."""
+    line = f"{change.get('what')} {change.get('name')}"
+    if change.get("value") is not None:
+        line += f" {change['value']}"
+    if not change["until"]:
+        return line
+    line += f" until {change['until']}"
+    after = change.get("back_to")
+    if after is None:
+        return line
+    until = f" until {change['back_until']}" if change.get("back_until") else ""
+    return f"{line}, then {after}{until}"
 
 
 def reasons(report: dict[str, Any]) -> list[str]:
