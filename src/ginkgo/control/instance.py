@@ -27,6 +27,7 @@ class Trouble(TypedDict):
 
     path: str
     state: str
+    since: str | None  # RFC 3339
     why: str | None
 
 
@@ -62,6 +63,7 @@ class Status(TypedDict, total=False):
     target: str
     pid: int
     state: str  # one of STATES, of the root
+    since: str | None  # when that was entered, RFC 3339
     uptime: float  # seconds
     started_at: str  # RFC 3339
     services: int

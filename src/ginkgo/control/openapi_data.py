@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ginkgo.core.events import KINDS
+
 from .instance import STATES
 
 Schema = dict[str, Any]
@@ -24,6 +26,13 @@ SECONDS: Schema = {"type": "number", "minimum": 0}
 TIME: Schema = {"type": "string", "format": "date-time"}
 TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
 STATE: Schema = {"type": "string"}
+
+KINDS_TOLD = (
+    f"{', '.join(KINDS)}, or one of the application's own. A reload of the process has outcome,"
+    " changed, needs_restart, refused, failed and by; set and log-level have name, old, value,"
+    " until and by; put-back has what, name, old, value and until; asked has action and by;"
+    " lame-duck has seconds and by."
+)
 
 
 def of(name: str) -> Schema:
@@ -52,7 +61,18 @@ SCHEMAS: dict[str, Schema] = {
         ("error",),
         error=record(("what", "why", "do"), what=TEXT, why=TEXT, do=TEXT),
     ),
-    "Trouble": record(("path", "state"), path=TEXT, state=STATE, why=TEXT_OR_NULL),
+    "Trouble": record(
+        ("path", "state"), path=TEXT, state=STATE, since=TIME_OR_NULL, why=TEXT_OR_NULL
+    ),
+    "ForNow": record(
+        ("what", "name", "until"),
+        what={"enum": ["set", "log-level"]},
+        name=TEXT,
+        value={},
+        until=TIME_OR_NULL,
+        back_to={},
+        back_until=TIME_OR_NULL,
+    ),
     "Hello": answer(
         "ginkgo.hello/1",
         ("ginkgo", "protocol", "pid", "routes"),
@@ -68,6 +88,7 @@ SCHEMAS: dict[str, Schema] = {
         target=TEXT,
         pid=COUNT,
         state=STATE,
+        since=TIME_OR_NULL,
         uptime=SECONDS,
         started_at=TIME,
         services=COUNT,
@@ -75,6 +96,7 @@ SCHEMAS: dict[str, Schema] = {
         failed=some(of("Trouble")),
         last_reload={"type": ["object", "null"]},
         logfile=TEXT_OR_NULL,
+        for_now=some(of("ForNow")),
         blocked={"type": ["object", "null"]},
         control=TEXT_OR_NULL,
         actions={"type": "boolean"},
@@ -117,9 +139,10 @@ SCHEMAS: dict[str, Schema] = {
         ("number", "kind", "path", "text"),
         number=COUNT,
         time={"type": ["string", "number"]},
-        kind=TEXT,
+        kind={"type": "string", "description": KINDS_TOLD},
         path=TEXT_OR_NULL,
         state=TEXT_OR_NULL,
+        by={"type": "string", "description": "who or what has asked for it"},
         cause=some({"type": "object"}),
         text=TEXT,
     ),
@@ -203,7 +226,7 @@ QUERIES: dict[str, tuple[tuple[str, Schema, str], ...]] = {
     "GET /api/v1/events": (
         ("after", NUMBER, "the number of the last event that is known"),
         ("path", TEXT, "of a service, and those under it"),
-        ("kind", TEXT, "of event"),
+        ("kind", TEXT, f"of event: {', '.join(KINDS)}, or one of the application's own"),
         ("limit", LIMIT, "events at most"),
         STREAM,
     ),

@@ -419,11 +419,11 @@ async def _run_do_reload(
         service.reload_error = None
     except Expired:
         error = ReloadTimeout(f"{service.path}: do_reload did not return within {limit:g} s")
-        service.reload_error, service._reload_text = error, str(error)
+        _keep_reload_error(service, error, str(error))
         _collect(service, "do_reload", error, errors)
     except BaseException as raised:  # noqa: BLE001 - every service is reached
         if operation.abandoned is None:
-            service.reload_error, service._reload_text = raised, text_of(raised)
+            _keep_reload_error(service, raised, text_of(raised))
             _collect(service, "do_reload", raised, errors)
         elif not isinstance(raised, Interruption):
             _collect(service, "do_reload", raised, errors)
@@ -432,6 +432,12 @@ async def _run_do_reload(
         operation.abandoned = None
         service._operation = None
         notify(service)
+
+
+def _keep_reload_error(service: Service, error: BaseException, text: str) -> None:
+    if service.reload_error is None:
+        service._reload_failed_at = context.clock.wall()
+    service.reload_error, service._reload_text = error, text
 
 
 # -- operations that nobody waits for -------------------------------------------------------------

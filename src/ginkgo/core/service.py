@@ -112,12 +112,14 @@ class Service(Place, Work):
     _supervisor: Supervisor | None = None
     _care: Care | None = None
     _mend: Mend | None = None
+    _down_since: float | None = None  # when it last began to be down, in seconds since the epoch
     _is_down = False
     _ailing = 0
     _event_log: Log | None = None
+    _reload_failed_at: float | None = None  # since when it has a `reload_error`, likewise
     _reload_text = ""  # what `reload_error` says
     _last_failure: dict[str, Any] | None = None  # for those who look from outside: data only
-    _since: float | None = None  # when its state changed last, in seconds since the epoch
+    _since: float | None = None  # when its state changed last, likewise
     _catchers: tuple[tuple[Any, Any], ...] = ()
     _entered = False
     _stop_reserve = 0.0  # seconds beyond stop_timeout for a do_stop that then uses force itself

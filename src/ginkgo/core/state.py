@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from .context import context
 from .events import STATE, record
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def down(service: Service) -> None:
     """`service` does not run although its parent does, and it should."""
     if not service._is_down:
         service._is_down = True
+        service._down_since = context.clock.wall()
         _ail(service, +1)
 
 

@@ -67,7 +67,26 @@ def is_failed(service: Service) -> bool:
 
 def trouble(service: Service, path: str) -> dict[str, Any]:
     """A service that is not as it should be."""
-    return {"path": path, "state": field(service, "_state"), "why": why(service, path)}
+    return {
+        "path": path,
+        "state": field(service, "_state"),
+        "since": trouble_since(service),
+        "why": why(service, path),
+    }
+
+
+def trouble_since(service: Service) -> str | None:
+    """Since when a service is not as it should be (RFC 3339); its restarts do not count as an end.
+
+    A service that fails, waits, starts and fails again is down since the first of it.
+    """
+    if field(service, "_is_down"):
+        seconds = field(service, "_down_since")
+    elif field(service, "_state") == "ready" and field(service, "reload_error") is not None:
+        seconds = field(service, "_reload_failed_at")
+    else:
+        return since(service)
+    return None if seconds is None else rfc3339(seconds)
 
 
 def why(service: Service, path: str | None = None) -> str | None:

@@ -28,7 +28,7 @@ from . import deeds
 from .acting import act, carry_out
 from .for_now import ForNow
 from .news import News
-from .picture import UNDER_WAY, branch, details, is_failed, restarts, trouble, why
+from .picture import UNDER_WAY, branch, details, is_failed, restarts, since, trouble, why
 from .places import is_config_file
 from .poster import Poster
 from .stacks import dump
@@ -123,6 +123,7 @@ class Running:
             "backend": self.root.backend_in_use.name,
             "config": os.path.abspath(self.target) if is_config_file(self.target) else None,
             "state": seen.state_of(self.root),
+            "since": since(self.root),
             "stopping": self.stopping,
             "uptime": time.monotonic() - self.began,
             "started_at": self.started_at,
