@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +17,16 @@ from ginkgo.core.errors import ConfigError
 from ginkgo.logs import hiding, levels, setup
 from ginkgo.logs.before import lines_before
 from ginkgo.logs.format import Formatter
+from ginkgo.logs.json_format import JsonLines
 from ginkgo.logs.ring import KEPT, Line, Ring, rfc3339
+
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
+
+
+def record(message: str, level: int = logging.INFO, **more: Any) -> logging.LogRecord:
+    """A record of the logger of these tests."""
+    exc_info = more.get("exc_info")
+    return logging.LogRecord("test.ring", level, __file__, 1, message, (), exc_info)
 
 
 @pytest.fixture
@@ -174,6 +186,77 @@ def test_a_secret_in_the_file_is_hidden_as_well(tmp_path: Path):
     file.write_text("it is canary-1\n")
     [line] = lines_before(str(file), None, 10, Ring().parse)
     assert line.text == "it is ****"
+
+
+def json_log(tmp_path: Path, *records: logging.LogRecord) -> str:
+    """A log file that has these records as JSON."""
+    file = tmp_path / "app.log"
+    lines = JsonLines()
+    file.write_text("".join(f"{lines.format(record)}\n" for record in records))
+    return str(file)
+
+
+def test_a_line_of_json_is_read_as_what_it_was(tmp_path: Path):
+    try:
+        raise OSError("no route")
+    except OSError:
+        failed = record("App/db: it\nbroke", logging.ERROR, exc_info=sys.exc_info())
+    file = json_log(tmp_path, record("App/db: fine"), failed)
+    first, second = lines_before(file, None, 10, Ring("App").parse)
+    assert (first.number, first.level, first.logger, first.service) == (
+        0,
+        "INFO",
+        "test.ring",
+        "App/db",
+    )
+    assert first.time == pytest.approx(failed.created, abs=60)
+    assert re.fullmatch(rf"{TIME}      INFO ring: App/db: fine", first.text)
+    line, *traceback = second.text.split("\n")
+    assert re.fullmatch(rf"{TIME}     ERROR ring: App/db: it\\nbroke", line)
+    assert traceback[0] == "    Traceback (most recent call last):"
+    assert traceback[-1] == "    OSError: no route"
+
+
+def test_lines_of_json_come_before_the_first_that_is_kept(tmp_path: Path):
+    ring = Ring("App")
+    records = [record(f"App: number {number}") for number in range(4)]
+    for each in records[2:]:
+        ring.emit(each)
+    file = json_log(tmp_path, *records)
+    before = lines_before(file, ring.lines()[0], 10, ring.parse)
+    assert [line.text.rpartition(" ")[2] for line in before] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a": 1}', '{"ts": 1, "level": "INFO", "logger": "x", "msg": "y"}', "{", '["ts"]', "{}", "1"],
+)
+def test_another_json_is_a_line_of_text(text: str):
+    line = Ring("App").parse(text)
+    assert (line.text, line.time, line.level, line.logger) == (text, None, None, None)
+
+
+@pytest.mark.usefixtures("_secret")
+def test_a_secret_in_a_line_of_json_is_hidden_as_well(tmp_path: Path):
+    file = tmp_path / "app.log"
+    told = {
+        "ts": "2026-11-24T22:41:33.002Z",
+        "level": "INFO",
+        "logger": "a",
+        "msg": "it is canary-1",
+    }
+    file.write_text(json.dumps(told))
+    [line] = lines_before(str(file), None, 10, Ring().parse)
+    assert line.text.endswith(" a: it is ****")
+
+
+def test_a_line_of_text_tells_its_time(tmp_path: Path):
+    ring = Ring("App")
+    ring.emit(record("App: now"))
+    [kept] = ring.lines()
+    told = ring.parse(kept.text)
+    assert told.time == pytest.approx(kept.time, abs=0.002)
+    assert ring.parse("2026-99-24 22:41:33,002      INFO a: b").time is None
 
 
 def test_no_link_is_followed_and_what_is_no_file_says_nothing(tmp_path: Path):

@@ -117,7 +117,7 @@ def log(call: Call) -> Answer | Stream:
     """Give the last lines of the log, or go on with those that come.
 
     `?lines=100&level=warning&service=App/Db&grep=timeout`; what is told of a line is what is known:
-    lines of before this process was started are only text.
+    lines of before this process was started have what the file says of them.
     """
     most = call.count("lines", 100, MOST)
     wanted = _filter_of(call)

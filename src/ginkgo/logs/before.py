@@ -18,21 +18,33 @@ def lines_before(
 ) -> list[Line]:
     """Return the last lines that a log file has from before `first`.
 
-    A file in which `first` is not found, because it is another or has another format, says nothing.
+    A file in which `first` is not found, because it is another or has another format than one of
+    Ginkgo's, says nothing.
 
     Args:
         path: of the log file.
         first: the oldest line that is kept; None if none is.
         most: so many at most.
-        parse: what can be told of a record that is only text.
+        parse: what can be told of a record.
     """
     records = _records(path)
     if first is not None:
         places = [place for place, text in enumerate(records) if text == first.text]
+        if not places:  # its lines may be JSON
+            places = [place for place, text in enumerate(records) if _is(parse(text), first)]
         if not places:
             return []
         del records[places[-1] :]
     return [parse(text) for text in records[len(records) - min(most, len(records)) :]]
+
+
+def _is(read: Line, kept: Line) -> bool:
+    """Whether a line of JSON is that of a record which is kept as text."""
+    if read.logger is None or read.time is None or kept.time is None:
+        return False
+    at = [int(each * 1000) for each in (read.time, kept.time)]
+    messages = (each.text.partition("\n")[0].partition(": ")[2] for each in (read, kept))
+    return abs(at[0] - at[1]) <= 1 and read[2:5] == kept[2:5] and len(set(messages)) == 1
 
 
 def _records(path: str) -> list[str]:

@@ -6,14 +6,18 @@ look as they do in the log file. Whoever reads them does so from another thread,
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from itertools import count
+from textwrap import indent
 from typing import Any, Final, NamedTuple
 
+from .escape import escape, escape_lines
 from .format import Formatter
 from .hiding import hide
 
@@ -23,7 +27,7 @@ KEPT: Final = 2000
 KEPT_BYTES: Final = 2 << 20
 """Characters of all of them together, about."""
 
-_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} +([A-Z]+) [^:]*: ")
+_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) +([A-Z]+) [^:]*: ")
 _PATH = re.compile(r"([\w.-]+(?:/[\w.-]+)*): ")
 
 
@@ -124,17 +128,49 @@ class Ring(logging.Handler):
         return end
 
     def parse(self, text: str) -> Line:
-        """Return what can be told of a line that was read from a log file."""
+        """Return what can be told of a record that was read from a log file, of text or of JSON."""
+        told = _of_json(text)
+        if told is not None:
+            line, message = told
+            return line._replace(service=self._service_in(message))
         begun = _LINE.match(text)
-        level = None if begun is None else begun[1]
-        message = text[begun.end() :] if begun else text
-        return Line(0, None, level, None, self._service_in(message), hide(text))
+        if begun is None:
+            return Line(0, None, None, None, self._service_in(text), hide(text))
+        service = self._service_in(text[begun.end() :])
+        return Line(0, _time_of(begun), begun[3], None, service, hide(text))
 
     def _service_in(self, message: str) -> str | None:
         """The path that a message begins with, as those of Ginkgo do: ``app/db: start failed``."""
         found = _PATH.match(message) or _PATH.match(message.partition(" ")[0] + ": ")
         path = found[1] if found else ""
         return path if self.root and path.partition("/")[0] == self.root else None
+
+
+def _time_of(begun: re.Match[str]) -> float | None:
+    try:
+        return time.mktime(time.strptime(begun[1], "%Y-%m-%d %H:%M:%S")) + int(begun[2]) / 1000
+    except (ValueError, OverflowError):
+        return None
+
+
+def _of_json(text: str) -> tuple[Line, str] | None:
+    """A line of ``logformat = "json"``, shown as the others are, and its message; or None."""
+    if not text.startswith("{"):
+        return None
+    try:
+        told = json.loads(text)
+        ts, level, logger, message = (told[key] for key in ("ts", "level", "logger", "msg"))
+        moment = datetime.fromisoformat(ts)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not all(isinstance(each, str) for each in (level, logger, message)):
+        return None
+    asctime = f"{moment.astimezone():%Y-%m-%d %H:%M:%S},{moment.microsecond // 1000:03}"
+    below = [told[key] for key in ("error", "stack") if isinstance(told.get(key), str)]
+    shown = f"{asctime} {level:>9} {logger.rpartition('.')[2]}: {escape(message)}"
+    for each in below:
+        shown += "\n" + indent(escape_lines(each.rstrip("\n")), "    ")
+    return Line(0, moment.timestamp(), level, logger, None, hide(shown)), message
 
 
 def rfc3339(seconds: float) -> str:
