@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import REGISTRY, Counter
 from prometheus_client.core import Exemplar, GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.parser import text_fd_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families
 from tests.control.conftest import Serve
 from tests.control.harness import Served
 
@@ -42,6 +43,39 @@ def test_the_applications_own_metrics_are_told_too(served: Served, orders: Count
     assert headers["content-type"].startswith("text/plain; version=")
     assert "test_orders_total 3.0" in body
     assert "ginkgo_metrics_complete 1.0" in body
+
+
+def test_requests_are_counted_by_route_and_result(served: Served) -> None:
+    for line in ("GET /api/v1/status", "HEAD /api/v1/status", "GET /api/v1/services/App/Db"):
+        with served.client() as client:
+            client.ask(line)
+            client.read(head_only=line.startswith("HEAD"))
+    served.json("GET /api/v1/services/Nope")
+    served.json("GET /nothing/of/that/kind")
+    served.json("POST /api/v1/set", b'{"name": "ratee", "value": 1}')
+    served.json("POST /api/v1/reload", b"{}")
+    served.instance.why = "it broke"
+    served.json("POST /api/v1/restart", b'{"path": "App/Db"}')
+    with served.client() as client:
+        client.ask("GET /api/v1/events?stream=1")
+        client._more()
+    _, _, body = ask(served, "GET /metrics")
+    counted = {
+        (sample.labels["command"], sample.labels["result"]): sample.value
+        for family in text_string_to_metric_families(body)
+        for sample in family.samples
+        if sample.name == "ginkgo_control_requests_total"
+    }
+    assert counted == {
+        ("GET /api/v1/status", "ok"): 2,
+        ("GET /api/v1/services/{path...}", "ok"): 1,
+        ("GET /api/v1/services/{path...}", "refused"): 1,
+        ("unknown", "refused"): 1,
+        ("POST /api/v1/set", "refused"): 1,
+        ("POST /api/v1/reload", "ok"): 1,
+        ("POST /api/v1/restart", "error"): 1,
+        ("GET /api/v1/events", "ok"): 1,
+    }
 
 
 def test_openmetrics_is_told_to_those_who_ask_for_it(served: Served) -> None:

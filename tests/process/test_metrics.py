@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import re
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from tests.cli.backends import GROUNDS, Ground
+from tests.dialects import LIMIT, World, done
+from tests.trees import Node, Wrong, fail, plant
 from tests.workshop import Workshop, eventually, free_port
 
+from ginkgo.async_.threading import StreamServer
 from ginkgo.core import seen
+from ginkgo.core.policies import REASONS, Backoff
 from ginkgo.core.service import Service
 from ginkgo.process import metrics
 from ginkgo.process.metrics import METRICS
-from ginkgo.process.tally import MOST, Tally
+from ginkgo.process.tally import MOST, WAIT, Tally
+from ginkgo.testing import FakeClock
 
 APP = """
     from ginkgo import Service
@@ -114,6 +122,12 @@ def test_what_a_running_tree_tells_is_true(scrape: Any) -> None:
     assert (now.value("ginkgo_received_bytes_total", service=name) or 0) > 100
     assert (now.value("ginkgo_sent_bytes_total", service=name) or 0) > 100
     assert now.value("ginkgo_service_state", service=name, state="ready") == 1.0
+    assert (now.value("ginkgo_service_start_duration_seconds", service=name) or 9e9) < 20
+    assert now.value("ginkgo_service_restarts_total", service=name, reason="task") == 0.0
+    assert now.value("ginkgo_service_restarts_total", service=name, reason="check") is None
+    assert now.value("ginkgo_accept_errors_total", service=name, errno="EMFILE") == 0.0
+    scrapes = {"command": "GET /metrics", "result": "ok"}
+    assert (now.value("ginkgo_control_requests_total", **scrapes) or 0) >= 1
     assert now.value("ginkgo_services", state="ready") == 5.0
     assert now.value("ginkgo_task_failures_total", service="App/Worker") == 1.0
     assert now.value("ginkgo_datagrams_accepted_total", service="App/DatagramServer") == 0.0
@@ -193,7 +207,13 @@ def test_a_blocked_loop_is_told_and_keeps_no_scrape_waiting(ground: Ground) -> N
     first = Scraped(port)
     assert first.answer.status == 200
     assert first.value("ginkgo_metrics_complete") == 0.0
-    assert (first.value("ginkgo_loop_unanswered_seconds") or 0) > 0.9
+    app.wait_for("nothing else has had a turn for")
+    for _ in range(2):  # it is known to be blocked, and nobody waits for it
+        began = time.monotonic()
+        later = Scraped(port)
+        assert time.monotonic() - began < WAIT
+        assert later.value("ginkgo_metrics_complete") == 0.0
+    assert later.value("ginkgo_loop_unanswered_seconds") != 0.0
     eventually(lambda: probe(port, "/livez?blocked=0.5")[0] == 503)
     assert "is blocked for" in probe(port, "/livez?blocked=0.5")[1]
     assert probe(port, "/livez")[0] == 200
@@ -305,6 +325,77 @@ def test_a_loop_that_has_not_answered_is_not_asked_again() -> None:
     posted[0]()
     assert (calls, tally.unanswered) == ([1, 2], 0.0)
     assert tally.lag.total == 1
+
+
+def test_a_loop_that_is_known_to_be_blocked_is_asked_for_a_sign_of_life_alone() -> None:
+    posted: list[Any] = []
+    tally = Tally(Service(), lambda function: posted.append(function))
+    calls: list[int] = []
+    assert not tally.ask(lambda: calls.append(1), blocked=True)
+    assert not tally.ask(lambda: calls.append(2), blocked=True)
+    assert len(posted) == 1
+    posted[0]()
+    assert (calls, tally.unanswered, tally.lag.total) == ([], 0.0, 1)
+
+
+class Clocked(Service):
+    """One with a health check, whose first start fails when it was up once."""
+
+    def check(self) -> bool:
+        return True
+
+
+async def test_restarts_are_counted_by_what_they_are_for(world: World) -> None:
+    with FakeClock() as clock:
+        quick = {"backoff": Backoff(1.0, 1.0, 1.0, jitter=0.0), "max_restarts": 9}
+        root = plant(world, "a(b,c(d))", a=quick | {"strategy": "rest_for_one"}, c=quick)
+        await done(root.start())
+        for name in "bd":
+            root[name].task(fail)
+            await until(world, root, lambda: clock.waiting)
+            clock.advance(1.0)
+            await until(world, root, lambda: root.ready)
+        assert metrics.restarts_of(root["b"]) == {"start": 0, "task": 1}
+        assert metrics.restarts_of(root["c"]) == {"start": 0, "task": 0, "child": 0, "sibling": 1}
+        assert metrics.restarts_of(root["d"]) == {"start": 0, "task": 1}
+        root["c"].max_restarts = 0
+        root["d"].task(fail)
+        await until(world, root, lambda: clock.waiting)
+        root["c"].scripts["start"] = Wrong()
+        clock.advance(1.0)
+        await until(world, root, lambda: clock.waiting)
+        root["c"].scripts.clear()
+        clock.advance(1.0)
+        await until(world, root, lambda: root.ready)
+        counted = metrics.restarts_of(root["c"])
+        assert counted == {"start": 1, "task": 0, "child": 0, "sibling": 1}
+        assert set(counted) <= set(REASONS)
+        await done(root.stop())
+    assert metrics.restarts_of(Clocked())["check"] == 0
+
+
+def test_what_keeps_a_server_from_taking_in_is_told_by_its_errno() -> None:
+    server = StreamServer(("127.0.0.1", 0), lambda *_: None)
+    server.bind()
+    for error in (OSError(errno.EMFILE, "too many"), OSError(errno.EMFILE, "too many")):
+        server._complain(error)
+    server._complain(RuntimeError("can't start new thread"))
+    server.unbind()
+    book = metrics.Book()
+    running: Any = SimpleNamespace(tally=SimpleNamespace(task_failures={}))
+    metrics._of_service(book, server, "App/StreamServer", running)
+    told = {s.labels["errno"]: s.value for s in book.families["ginkgo_accept_errors"].samples}
+    assert told == {"EMFILE": 2, "ENFILE": 0, "ENOMEM": 0, "other": 1}
+    assert server.counters()["accept_errors"] == 3
+
+
+async def until(world: World, root: Node, condition: Callable[[], object]) -> None:
+    """Wait until `condition` holds, asked at every event of the tree."""
+    gate = world.gate()
+    subscription = root.events.subscribe(lambda _: gate.open() if condition() else None)
+    if not condition():
+        assert await gate.passed(LIMIT), [event.text for event in root.events]
+    subscription.close()
 
 
 def test_no_metric_is_named_twice() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote
 
@@ -87,6 +88,7 @@ class Api:
         self.audit = audit
         self.url: str | None = None  # of the TCP address
         self.sampling = Sampling(loop, instance.sample)
+        self.counts: dict[tuple[str, str], int] = {}  # requests by route and result
         self._waiting: dict[Call, tuple[str, Callable[[], None]]] = {}
 
     def open(self) -> None:
@@ -140,6 +142,12 @@ class Api:
         for call in list(self._waiting):
             self._end_wait(call)
 
+    def count(self, call: Call, status: int) -> None:
+        """Count a request that is answered. In the control thread."""
+        command = "unknown" if call.route is None else f"{call.route.method} {call.route.path}"
+        key = command, result_of(status)
+        self.counts[key] = self.counts.get(key, 0) + 1
+
     # -- routing
 
     def _find(self, call: Call) -> Route:
@@ -162,7 +170,7 @@ class Api:
         method = "GET" if call.request.method == "HEAD" else call.request.method
         for route, values in found:
             if route.method == method:
-                call.values = values
+                call.route, call.values = route, values
                 return route
         raise Rejection(not_allowed(call.request.method, path, [r.method for r, _ in found]))
 
@@ -207,6 +215,14 @@ class Api:
                 "status": status,
             }
         )
+
+
+def result_of(status: int) -> str:
+    """What a status means: `ok`, `refused` (it is not to be had, or not now) or `error`."""
+    if status < HTTPStatus.BAD_REQUEST:
+        return "ok"
+    no = status < HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.SERVICE_UNAVAILABLE
+    return "refused" if no else "error"
 
 
 ASK_ROOT = "GET /api/v1/ names all routes."

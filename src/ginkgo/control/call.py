@@ -46,6 +46,7 @@ class Call:
         "on_gone",
         "query",
         "request",
+        "route",
         "trusted",
         "values",
     )
@@ -60,6 +61,7 @@ class Call:
         self.api = api
         self.request = request
         self.door = door
+        self.route: Route | None = None  # once it is found
         self.trusted = False  # whether it may see what is not for everybody; an open route asks
         self.query: dict[str, str] = {}
         self.values: dict[str, str] = {}  # what stood for the {names} in the route's path

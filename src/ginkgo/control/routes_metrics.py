@@ -101,8 +101,9 @@ class _Scrape:
     def _tell(self, found: list[Any] | None) -> None:
         if self._steps is None:
             self._cancel()
+            own = self._call.api.instance.metrics(complete=found is not None)
             self._steps = told(
-                self._call.api.instance.metrics(complete=found is not None),
+                chain(own, requests(self._call.api.counts)),
                 found or (),
                 self._call.request.headers.get("accept", ""),
             )
@@ -118,6 +119,16 @@ class _Scrape:
     def _end(self) -> None:
         self._cancel()
         self._steps = iter(())
+
+
+def requests(counts: dict[tuple[str, str], int]) -> Iterator[Any]:
+    """The metrics of the control plane itself."""
+    from ..process.metrics import Book
+
+    book = Book()
+    for (command, result), count in counts.items():
+        book.add("ginkgo_control_requests", count, command, result)
+    yield from book.families.values()
 
 
 def told(own: Iterable[Any], others: Iterable[Any], accept: str) -> Iterator[Answer | None]:

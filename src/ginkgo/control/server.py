@@ -327,7 +327,7 @@ class ControlServer:
 
     def _on_request(self, connection: Connection, request: Request) -> None:
         def reply(answer: Answer) -> None:
-            self._loop.post(partial(self._answer, connection, number, answer))
+            self._loop.post(partial(self._answer, connection, number, call, answer))
 
         number = connection.requests
         call = Call(self._api, request, reply, connection.door)
@@ -339,22 +339,25 @@ class ControlServer:
             why = "It is a fault of the instance; its log has the traceback."
             answer = error(500, "The request failed", why)
         if isinstance(answer, Stream):
-            self._begin_stream(connection, answer)
+            self._begin_stream(connection, call, answer)
         elif answer is not None:
             now = time.monotonic()
             if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
                 self._report_seldom(f"Too many wrong tokens come from {request.peer}.", now)
+            self._api.count(call, answer.status)
             connection.answer(answer, now)
         else:
             connection.on_gone = call.on_gone
 
-    def _begin_stream(self, connection: Connection, stream: Stream) -> None:
+    def _begin_stream(self, connection: Connection, call: Call, stream: Stream) -> None:
         now = time.monotonic()
         if sum(one.stream is not None for one in self._connections.values()) < self._limits.streams:
             stream.open(lambda: self._loop.post(partial(self._pump, connection)))
+            self._api.count(call, HTTPStatus.OK)
             connection.begin(stream, now)
             return
         stream.gone()
+        self._api.count(call, HTTPStatus.SERVICE_UNAVAILABLE)
         why = f"{self._limits.streams} streams are open."
         connection.answer(error(503, "No further stream", why, "Ask without one."), now)
 
@@ -362,8 +365,10 @@ class ControlServer:
         connection.pump(time.monotonic())
         self._settle(connection)
 
-    def _answer(self, connection: Connection, number: int, answer: Answer) -> None:
-        if connection.requests == number:  # not yet answered, and not the next one's answer
+    def _answer(self, connection: Connection, number: int, call: Call, answer: Answer) -> None:
+        # Not yet answered, and not the next one's answer.
+        if connection.requests == number and connection.phase == "answering":
+            self._api.count(call, answer.status)
             connection.answer(answer, time.monotonic())
             self._settle(connection)
 

@@ -74,6 +74,7 @@ async def start(operation: Operation, service: Service) -> None:
 async def _bring_up(operation: Operation, service: Service) -> None:
     if service._mend is not None:
         service._mend.hurry()
+    began = context.clock.now()
     move(service, "start")
     service._operation = operation
     service._backend = operation.backend
@@ -102,6 +103,7 @@ async def _bring_up(operation: Operation, service: Service) -> None:
             raise
         raise reason from None
     service._operation = None
+    service._start_seconds = context.clock.now() - began
     move(service, "ready")
     if service._reload_wanted:
         service._reload_wanted = False

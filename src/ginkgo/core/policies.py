@@ -67,6 +67,11 @@ class Limits(NamedTuple):
     backoff: Backoff
 
 
+REASONS = ("start", "task", "check", "command", "run", "child", "sibling")
+"""What a restart is for: its start failed, a task of it, its health check, its program; it has come
+to its end and is to run permanently; one below it has failed it; it goes with a sibling."""
+
+
 class Care:
     """What a supervisor remembers of one child.
 
@@ -75,16 +80,18 @@ class Care:
         failures: when it failed, where it has limits of its own.
         attempts: its restarts since it was well for `restart_period` seconds.
         restarts: all of them.
+        reasons: how many of them there were for what; see `REASONS`.
         up_since: when it was last restarted.
     """
 
-    __slots__ = ("attempts", "failures", "restarts", "said", "up_since")
+    __slots__ = ("attempts", "failures", "reasons", "restarts", "said", "up_since")
 
     def __init__(self, said: tuple[Any, Any, Any] | None = None) -> None:
         self.said = said
         self.failures: deque[float] = deque()
         self.attempts = 0
         self.restarts = 0
+        self.reasons: dict[str, int] = {}
         self.up_since: float | None = None
 
 

@@ -120,6 +120,7 @@ class Service(Place, Work):
     _reload_text = ""  # what `reload_error` says
     _last_failure: dict[str, Any] | None = None  # for those who look from outside: data only
     _since: float | None = None  # when its state changed last, likewise
+    _start_seconds: float | None = None  # that its last start took
     _catchers: tuple[tuple[Any, Any], ...] = ()
     _entered = False
     _stop_reserve = 0.0  # seconds beyond stop_timeout for a do_stop that then uses force itself

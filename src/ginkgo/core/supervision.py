@@ -282,6 +282,9 @@ def _restarted(child: Service, mend: Mend) -> None:
         mend.release(child)
     care = child._care = child._care or Care()
     care.restarts += 1
+    own = mend.failure.path == child.path
+    reason = mend.failure.phase.partition(" ")[0] if own else "sibling"
+    care.reasons[reason] = care.reasons.get(reason, 0) + 1
     care.up_since = context.clock.now()
     logger.info("%s: restarted", child.path)
     record(child, RESTART, mend.failure, {"restarts": care.restarts})

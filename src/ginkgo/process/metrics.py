@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import ginkgo
 
 from ..core import seen
+from ..core.service import Service
 from ..logs import setup as logs
 from ..servers.traffic import BOUNDS, Durations
 from . import probes
@@ -29,7 +30,6 @@ from .usage import counters_of
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-    from ..core.service import Service
     from .running import Running
 
 
@@ -71,11 +71,25 @@ PROCESS: Final = (
     Told("ginkgo_config_reloads", "counter", "Reloads by what came of them.", ("result",)),
     Told("ginkgo_log_records", "counter", "Records that reached the root logger.", ("level",)),
     Told("ginkgo_log_records_dropped", "counter", "Log lines that could not be written."),
+    Told(
+        "ginkgo_control_requests",
+        "counter",
+        "Requests to the control plane by route.",
+        ("command", "result"),
+    ),
 )
 
 OF_SERVICE: Final = (
     Told("ginkgo_service_state", "gauge", "1 for the state it is in.", ("service", "state")),
-    Told("ginkgo_service_restarts", "counter", "Restarts by its supervisor.", SERVICE),
+    Told(
+        "ginkgo_service_start_duration_seconds", "gauge", "How long its last start took.", SERVICE
+    ),
+    Told(
+        "ginkgo_service_restarts",
+        "counter",
+        "Restarts by its supervisor, by what for.",
+        ("service", "reason"),
+    ),
     Told("ginkgo_tasks", "gauge", "Tasks that it has spawned and that run.", SERVICE),
     Told("ginkgo_task_failures", "counter", "Tasks that raised.", SERVICE),
 )
@@ -86,10 +100,13 @@ OF_SERVER: Final = (
     ("lost", Told("ginkgo_connections_lost", "counter", "Those that the peer broke.", SERVICE)),
     ("cut", Told("ginkgo_connections_cut", "counter", "Those that a stop had to cut.", SERVICE)),
     ("errors", Told("ginkgo_handler_errors", "counter", "Handlers that raised.", SERVICE)),
-    ("accept_errors", Told("ginkgo_accept_errors", "counter", "Failures to take in.", SERVICE)),
     ("bytes_in", Told("ginkgo_received_bytes", "counter", "Bytes received.", SERVICE)),
     ("bytes_out", Told("ginkgo_sent_bytes", "counter", "Bytes sent.", SERVICE)),
     ("requests", Told("ginkgo_requests", "counter", "Requests that have ended.", SERVICE)),
+)
+
+ACCEPT_ERRORS: Final = Told(
+    "ginkgo_accept_errors", "counter", "Failures to take in.", ("service", "errno")
 )
 
 DATAGRAMS: Final = {
@@ -100,6 +117,9 @@ DATAGRAMS: Final = {
 }
 """What counters of a server for datagrams are instead."""
 
+WANT: Final = ("EMFILE", "ENFILE", "ENOMEM")
+"""What mostly keeps a server from taking something in."""
+
 DURATIONS: Final = Told(
     "ginkgo_request_duration_seconds", "histogram", "How long requests took.", SERVICE
 )
@@ -108,6 +128,7 @@ METRICS: Final = (
     *PROCESS,
     *OF_SERVICE,
     *(told for _, told in OF_SERVER),
+    ACCEPT_ERRORS,
     *(told for told in DATAGRAMS.values() if told is not None),
     DURATIONS,
 )
@@ -231,8 +252,11 @@ def _of_service(book: Book, service: Service, path: str, running: Running) -> No
     now = seen.state_of(service)
     for state in STATES:
         book.add("ginkgo_service_state", float(state == now), path, state)
-    care = seen.field(service, "_care")
-    book.add("ginkgo_service_restarts", 0 if care is None else care.restarts, path)
+    seconds = seen.field(service, "_start_seconds")
+    if seconds is not None:
+        book.add("ginkgo_service_start_duration_seconds", seconds, path)
+    for reason, count in restarts_of(service).items():
+        book.add("ginkgo_service_restarts", count, path, reason)
     book.add("ginkgo_tasks", len(seen.field(service, "_tasks") or ()), path)
     book.add("ginkgo_task_failures", running.tally.task_failures.get(path, 0), path)
     counters = counters_of(service)
@@ -243,9 +267,30 @@ def _of_service(book: Book, service: Service, path: str, running: Running) -> No
         told = instead.get(key, usual)
         if told is not None and key in counters:
             book.add(told.name, counters[key], path)
+    errors = object.__getattribute__(service, "__dict__").get("_accept_errnos")
+    if errors is not None:
+        for name, count in {**dict.fromkeys(WANT, 0), **errors.copy()}.items():
+            book.add(ACCEPT_ERRORS.name, count, path, name)
     durations = getattr(service, "_durations", None)
     if isinstance(durations, Durations):
         book.add_durations(DURATIONS.name, durations, path)
+
+
+def restarts_of(service: Service) -> dict[str, int]:
+    """The restarts of a service by their reasons, with 0 for those that it may have.
+
+    A series that begins with its first restart would not show that as an increase.
+    """
+    kinds = type(service).__mro__
+    may_be = {
+        "start": True,
+        "task": True,
+        "check": any("check" in kind.__dict__ for kind in kinds[: kinds.index(Service)]),
+        "child": bool(seen.children_of(service)),
+    }
+    care = seen.field(service, "_care")
+    counted = {} if care is None else care.reasons.copy()
+    return {**{reason: 0 for reason, is_so in may_be.items() if is_so}, **counted}
 
 
 def is_for_datagrams(service: Service) -> bool:

@@ -205,7 +205,8 @@ class Running:
 
     def ask_loop(self, function: Callable[[], object]) -> bool:
         """Have `function` called in the tree's own thread; False where it is blocked."""
-        return self.tally.ask(function)
+        blocked = self.watchdog is not None and self.watchdog.tree_is_blocked
+        return self.tally.ask(function, blocked=blocked)
 
     def samples(self) -> dict[str, Any]:
         """The samples of the last minutes."""

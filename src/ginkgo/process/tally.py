@@ -57,15 +57,20 @@ class Tally:
         asked = self._asked_at
         return 0.0 if asked is None else max(0.0, time.monotonic() - asked)
 
-    def ask(self, function: Callable[[], object]) -> bool:
-        """Have `function` called in the loop; False where that is not to be expected soon."""
+    def ask(self, function: Callable[[], object], *, blocked: bool = False) -> bool:
+        """Have `function` called in the loop; False where that is not to be expected soon.
+
+        Args:
+            blocked: the loop is known to be blocked: it is only asked for a sign of life.
+        """
         if self.unanswered > WAIT:
             return False
-        self._wanted.append(function)
+        if not blocked:
+            self._wanted.append(function)
         if self._asked_at is None:
             self._asked_at = time.monotonic()
             self._post(self._answered)
-        return True
+        return not blocked
 
     def _answered(self) -> None:
         # First this, then the look: whoever adds something from now on asks once more.

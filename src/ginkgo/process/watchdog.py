@@ -125,6 +125,11 @@ class Watchdog:
         if self._thread is not None:
             self._thread.join(2.0)
 
+    @property
+    def tree_is_blocked(self) -> bool:
+        """Whether the loop of the tree itself is blocked, as far as it has been seen by now."""
+        return any(each.blocked for each in self._watched[:1])
+
     def status(self) -> dict[str, Any]:
         """How often and how long loops were blocked, and what blocks one now; JSON-able."""
         now = next((each for each in self._watched if each.blocked), None)

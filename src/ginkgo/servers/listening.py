@@ -118,6 +118,7 @@ class Listening(Service):
             self.stop_timeout = drain_timeout + 2 * CUT_TIME
         self.accepted = self.handled = self.failed = self.lost = self.cut = 0
         self.accept_errors = 0
+        self._accept_errnos: dict[str, int] = {}
         self.draining = False
         self._listener: Listener | None = None
         self._handlers: set[Any] = set()
@@ -214,6 +215,8 @@ class Listening(Service):
 
     def _complain(self, error: Exception) -> None:
         self.accept_errors += 1
+        name = errno.errorcode.get(getattr(error, "errno", None) or 0, "other")
+        self._accept_errnos[name] = self._accept_errnos.get(name, 0) + 1
         kept_back = self._complaint.due()
         if kept_back is not None:
             logger.warning(
