@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import signal
 import socket
@@ -40,6 +42,23 @@ APP = """
             pass
 """
 
+PRIVILEGED = """
+    import importlib, os, pkgutil
+    import ginkgo
+    from ginkgo import Service
+
+    # The interpreter that runs these tests may be one that only root can read.
+    for module in pkgutil.walk_packages(ginkgo.__path__, "ginkgo."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for name in ("ast", "difflib", "encodings.idna", "_ast"):
+        importlib.import_module(name)
+
+    class App(Service):
+        def do_start(self):
+            print("uid", os.getuid(), os.geteuid(), flush=True)
+"""
+
 TOKEN = "a-token-of-this-test-0123456789"
 
 
@@ -56,6 +75,39 @@ def begin(app: Workshop, *settings: str) -> tuple[Any, str]:
     found = re.search(r"https?://\S+/", line)
     assert found is not None
     return program, found[0]
+
+
+def privileged_port() -> int:
+    """A free port that takes root to listen on."""
+    for port in range(1023, 512, -1):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port below 1024 is free")
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+@pytest.mark.parametrize("backend", ["gevent", "asyncio", "threading"])
+def test_a_port_that_takes_root_is_opened_before_root_is_given_up(
+    shop: Workshop, backend: str
+) -> None:
+    shop.write("app.py", PRIVILEGED)
+    for path in (shop.folder, *shop.folder.parents):
+        if str(path).startswith("/tmp/"):  # where pytest keeps its folders to itself
+            path.chmod(0o755)
+    shop.runtime.chmod(0o711)
+    port = privileged_port()
+    settings = (f"control=127.0.0.1:{port}", "user=nobody", f"backend={backend}")
+    program, url = begin(shop, *settings)
+    program.wait_for("^uid 65534 65534$")
+    assert url == f"http://127.0.0.1:{port}/"
+    status, told = get(f"{url}api/v1/status")
+    assert (status, told["control"]) == (200, url)
+    assert program.stops() == 0
+    with socket.socket() as again:  # nothing of it is left open
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", port))
 
 
 def get(url: str, token: str | None = None, context: ssl.SSLContext | None = None) -> Any:

@@ -17,6 +17,7 @@ from .tcp import from_settings
 
 if TYPE_CHECKING:
     from ginkgo.process.reload import Reloader
+    from ginkgo.servers.listen import Listener
 
 
 class Attachable(Instance, Protocol):
@@ -24,6 +25,7 @@ class Attachable(Instance, Protocol):
 
     folder_fd: int
     reloader: Reloader
+    control_listener: Listener | None
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
         """Call a function in the tree's own thread, soon."""
@@ -49,7 +51,7 @@ def attach(running: Attachable) -> ControlServer:
         running,
         report=post(audit.report),
         audit=post(audit.audit),
-        tcp=from_settings(process),
+        tcp=from_settings(process, running.control_listener),
     )
     server.start()
     running.reloader.listeners.append(partial(_reloaded, server))

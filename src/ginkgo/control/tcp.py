@@ -6,9 +6,10 @@ import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 from ginkgo.async_ import native
+from ginkgo.process.control_address import open_address
 from ginkgo.process.settings import ProcessSettings
 from ginkgo.servers.addresses import Address
-from ginkgo.servers.listen import bind
+from ginkgo.servers.listen import Listener
 from ginkgo.servers.tls import Certificate
 
 from .door import Door, own_names
@@ -27,6 +28,7 @@ class Tcp(NamedTuple):
         actions: whether anything but reading is allowed there.
         hosts: further names that it is reached by.
         certfile, keyfile: PEM files, for TLS.
+        listener: what listens there already, because it took root to begin with that.
     """
 
     address: str
@@ -35,6 +37,7 @@ class Tcp(NamedTuple):
     hosts: tuple[str, ...] = ()
     certfile: str | None = None
     keyfile: str | None = None
+    listener: Listener | None = None
 
 
 class Entrance(NamedTuple):
@@ -56,7 +59,7 @@ class Entrance(NamedTuple):
         return None if self.certificate is None else self.certificate.context
 
 
-def from_settings(process: ProcessSettings) -> Tcp | None:
+def from_settings(process: ProcessSettings, listener: Listener | None = None) -> Tcp | None:
     """Return what the settings say; None if there is to be no address."""
     if process.control is None:
         return None
@@ -67,6 +70,7 @@ def from_settings(process: ProcessSettings) -> Tcp | None:
         tuple(process.control_hosts),
         process.control_certfile,
         process.control_keyfile,
+        listener,
     )
 
 
@@ -81,7 +85,7 @@ def open_entrance(tcp: Tcp) -> Entrance:
     certificate = Certificate(tcp.certfile, tcp.keyfile)
     certificate.load()
     address = Address.parse(tcp.address)
-    bound = bind(address, owner="the control plane (setting `control`)").socket
+    bound = (tcp.listener or open_address(tcp.address)).socket
     family, kind = bound.family, bound.type
     listener = native.socket(family, kind, fileno=bound.detach())
     host, port = listener.getsockname()[:2]

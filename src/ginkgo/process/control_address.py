@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from ..core.errors import ConfigError
 from ..servers.addresses import Address
+from ..servers.listen import Listener, bind
 from ..servers.tls import Certificate
 from .settings import ProcessSettings
 
@@ -50,6 +51,17 @@ def check_address(process: ProcessSettings) -> None:
             " is no control_token",
             hint=f"Set control_token ({_MAKE_ONE}), or use 127.0.0.1:{address.port}.",
         )
+
+
+def open_address(address: str) -> Listener:
+    """Listen where `control` says: it may take root, which a process gives up.
+
+    Raises:
+        Unavailable: the port is taken, or this machine does not have the address.
+        PermissionDenied: this user may not listen there.
+        ConfigError: the address is none.
+    """
+    return bind(Address.parse(address), owner="the control plane (setting `control`)")
 
 
 def check_token(process: ProcessSettings) -> None:

@@ -6,7 +6,7 @@
     lock        the runtime folder is ours                 a second start is refused here
     log         opened as root, where it has to be
     make        the services' constructors
-    bind        every server, while that is still allowed
+    bind        the control address and every server, while that is still allowed
     drop        another user from here on                  and root for nobody, ever again
     tell        record, pidfile, signals, control socket
     start       the tree                                   ready is told to the launcher
@@ -41,8 +41,10 @@ from ..logs.stdio import unbuffer
 from ..logs.terminal import BrokenPipe
 from ..logs.tracebacks import user_place
 from ..servers import inherited
+from ..servers.listen import Listener
 from . import deeds, init, privileges
 from .choosing import Choice, check
+from .control_address import open_address
 from .daemonize import launch
 from .guard import Guard
 from .launcher import ReadyPipe
@@ -132,6 +134,7 @@ class _Process:
         self.guard = Guard(self._take_files_away)
         self.stop_wanted = False
         self.stopped_too_early = False  # there was nothing to stop yet
+        self.control_listener: Listener | None = None
         self.reloader: Reloader | None = None
         self.teller: Teller | None = None
         self.had_terminal = not (self.daemon or early.hangup_ignored or terminal_is_gone())
@@ -208,7 +211,10 @@ class _Process:
             logs.capture_output()
 
     def _bind(self, identity: privileges.Identity) -> None:
-        """Open what only root may: the listening sockets of every server in the tree."""
+        """Open what only root may: the control address, and every server of the tree."""
+        if self.loaded.process.control is not None:
+            self.control_listener = open_address(self.loaded.process.control)
+            self.undo.callback(self.control_listener.close)
         for service in self.root.walk():
             bind = getattr(service, "bind", None)
             if callable(bind):
@@ -234,6 +240,7 @@ class _Process:
             configure=lambda change: configure(self.loaded, self.daemon, change),
             ring=self.ring,
             records=self.records,
+            control_listener=self.control_listener,
         )
         self.undo.callback(self.running.close)
         shutdown = self.loaded.process.shutdown_timeout

@@ -37,6 +37,7 @@ from .usage import Usage, counters_of
 from .values import all_settings, settings_of
 
 if TYPE_CHECKING:
+    from ..servers.listen import Listener
     from .for_now import Configure
     from .reload import Reloader
     from .watchdog import Watchdog
@@ -68,6 +69,7 @@ class Running:
         ring: the last log lines.
         records: how many log records there were.
         watchdog: what notices a blocked loop, unless that is turned off.
+        control_listener: what listens at the control address already, if anything does.
         stopping: ``"lame duck"`` from a SIGTERM until the tree begins to stop, then
             ``"stopping"``; None before. Where it is not None, nothing new should be sent here.
     """
@@ -84,6 +86,7 @@ class Running:
     ring: Ring = field(default_factory=Ring)
     records: Records = field(default_factory=Records)
     watchdog: Watchdog | None = None
+    control_listener: Listener | None = None
     stopping: str | None = None
     started_at: str = field(
         default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
