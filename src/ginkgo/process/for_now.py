@@ -99,6 +99,7 @@ class ForNow:
         name = temporary.check_name(settings, name)
         old = plain(settings.get(name))
         self._configure(lambda: temporary.put(settings, name, value))
+        self.look_again()  # it may be the level of a logger
         new = plain(settings.get(name))
         until = self._lay((SET, name), value, new, seconds)
         told = {"name": name, "old": old, "value": new, "until": until}
