@@ -39,6 +39,7 @@ class Steered:
         self.refused: set[object] = set()
         self.root: Node = plant(world, "a")
         self.for_now = ForNow(self.root, self.configure)
+        logging.getLogger("for.now")  # so that there is one
 
     def configure(self, change: Callable[[], Any]) -> dict[str, Any]:
         before = change()
