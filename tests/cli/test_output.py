@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ginkgo.cli import events
 from ginkgo.cli.instance import for_now, state_since, trouble
 from ginkgo.cli.output import Output, coloured, duration, print_error
 from ginkgo.cli.texts import since
@@ -90,6 +91,24 @@ def test_what_is_changed_for_now_is_told_with_what_comes_after_it() -> None:
     assert for_now([change | {"back_until": "T2"}]) == "set rate 2 until T1, then 1 until T2"
     assert for_now([change | {"until": None, "back_to": None}]) == "set rate 2"
     assert for_now([{"what": "set", "name": "rate", "until": "T1"}]) == "set rate until T1"
+
+
+def test_an_event_is_cut_and_what_somebody_did_is_told_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events, "columns", lambda: 60)
+    by = "uid 0 (pid 4711, ginkgoctl)"
+    event = {
+        "time": "2026-11-24T12:00:00Z",
+        "path": "App",
+        "state": "ready",
+        "text": f"set: rate is 180 for 600 s, it was 60; by {by}",
+    }
+    assert len(events.line(event)) <= 60
+    told = events.line({**event, "by": by}).split("\n")
+    assert len(told) == 2 and all(len(each) <= 60 for each in told)
+    assert told[0].endswith("set: rate is 180 for 600 s, it was")
+    assert told[1] == f"    60; by {by}"
 
 
 def test_an_error_is_what_happened_and_then_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
