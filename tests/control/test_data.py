@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.control.harness import Client, Served, eventually
 
+from ginkgo.control.routes_data import meant
 from ginkgo.control.sampling import PATIENCE, Sampling
 
 DEADLINE = 20.0
@@ -89,7 +90,6 @@ def numbers(told: Any) -> list[int]:
         ("?path=App/Db", [1, 2, 4]),
         ("?path=App", [1, 2, 3, 4]),
         ("?kind=failure", [2]),
-        ("?path=Ap", []),
         ("?limit=0", []),
     ],
 )
@@ -335,3 +335,76 @@ def test_where_the_control_address_is_set_they_go_on(monkeypatch: pytest.MonkeyP
     now += 10 * PATIENCE
     loop.pass_by()
     assert loop.due
+
+
+# -- what is misspelt
+
+
+MISSPELT = {
+    "a parameter": ("GET /api/v1/events?limt=3", 400, "Did you mean limit?"),
+    "a parameter of what takes none": ("GET /api/v1/tree?path=App", 400, "Leave it out"),
+    "a probe's parameter": ("GET /readyz?degrded=ok", 400, "Did you mean degraded?"),
+    "a probe's word": ("GET /readyz?degraded=yes", 400, "Did you mean degraded=ok?"),
+    "a stream": ("GET /api/v1/events?stream=yes", 400, "Did you mean stream=1?"),
+    "an event's path": ("GET /api/v1/events?path=App/Dc", 404, "Did you mean App/Db?"),
+    "an event's path in a stream": ("GET /api/v1/events?stream=1&path=Nope", 404, "TARGET tree"),
+    "a kind": ("GET /api/v1/events?kind=failures", 404, "Did you mean failure?"),
+    "a kind like no other": ("GET /api/v1/events?kind=xyz", 404, "state, failure"),
+    "a line's service": ("GET /api/v1/log?service=Db", 404, "Did you mean App/Db?"),
+    "a level": ("GET /api/v1/log?level=warn1ng", 400, "Did you mean warning?"),
+    "a level like no other": ("GET /api/v1/log?level=lots", 400, "debug, info"),
+    "a state": ("GET /api/v1/wait?state=redy", 400, "Did you mean ready?"),
+}
+
+
+@pytest.mark.parametrize(("line", "status", "do"), MISSPELT.values(), ids=MISSPELT)
+def test_what_is_misspelt_is_no_filter_that_lets_everything_through(
+    served: Served, line: str, status: int, do: str
+) -> None:
+    found, told = served.json(line)
+    assert (found, do in told["error"]["do"]) == (status, True), told
+
+
+@pytest.mark.parametrize("name", ["pth", "Path"])
+def test_a_misspelt_path_does_not_stop_the_process(served: Served, name: str) -> None:
+    status, told = post(served, "stop", **{name: "App/Db"})
+    assert (status, told["error"]["do"]) == (400, "Did you mean path?")
+    assert served.instance.stops == 0
+
+
+def test_a_path_in_the_query_does_not_stop_the_process(served: Served) -> None:
+    status, told = served.json("POST /api/v1/stop?path=App/Db", b"{}")
+    assert (status, told["error"]["why"]) == (400, "It belongs into the body.")
+    assert served.instance.stops == 0
+
+
+def test_events_of_a_service_that_was_removed_are_found(served: Served) -> None:
+    served.instance.happen(1, "App/Pool/Gone")
+    for path in ("App/Pool/Gone", "App/Pool"):
+        assert numbers(served.json(f"GET /api/v1/events?path={path}")[1]) == [1]
+    assert served.json("GET /api/v1/log?service=App/Pool")[0] == 200
+
+
+def test_a_kind_of_the_application_s_own_is_one_once_it_has_happened(served: Served) -> None:
+    assert served.json("GET /api/v1/events?kind=deploy")[0] == 404
+    served.instance.happen(1, kind="deploy")
+    assert numbers(served.json("GET /api/v1/events?kind=deploy")[1]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("Db", ["Shop/Db"]),
+        ("db", ["Shop/Db"]),
+        ("Web/Pool", ["Shop/Web/Pool"]),
+        ("Pool", ["Shop/Web/Pool", "Shop/Job/Pool"]),
+        ("Shop/Dv", ["Shop/Db"]),
+        ("Dbb", ["Shop/Db"]),
+        ("nothing-like-it", []),
+    ],
+)
+def test_who_leaves_out_what_a_path_begins_with_is_told_the_whole(
+    given: str, found: list[str]
+) -> None:
+    paths = ["Shop", "Shop/Db", "Shop/Web", "Shop/Web/Pool", "Shop/Job", "Shop/Job/Pool"]
+    assert meant(given, paths) == found

@@ -389,7 +389,7 @@ def test_a_pickle_is_bytes_like_any_others(guarded: Served, tmp_path: Path) -> N
         (gzip.compress(b"0" * 30_000_000), {"Content_Encoding": "gzip"}, 415),
         (b'{"a":' * 100_000, {}, 400),
         (b'{"n": 1' + b"0" * 900_000 + b"}", {}, 400),
-        (json.dumps({f"k{n}": n for n in range(60_000)}).encode(), {}, 200),
+        (json.dumps({f"k{n}": n for n in range(60_000)}).encode(), {}, 400),
         (b"{" + b" " * 1_000_000 + b"}", {}, 200),
     ],
     ids=["a gzip bomb", "depth", "a long number", "many keys", "blanks"],

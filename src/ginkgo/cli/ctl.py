@@ -8,6 +8,7 @@ each action imports only what it needs: ``ginkgoctl app status`` is for monitors
 from __future__ import annotations
 
 import sys
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -63,10 +64,15 @@ def main(argv: list[str] | None = None) -> int:
     prepare(sys.stdout)
     prepare(sys.stderr)
     try:
-        status = act(parse(arguments))
-        sys.stdout.flush()
+        options = parse(arguments)
     except GinkgoError as error:
         print_error("ginkgoctl", error, as_json="--json" in arguments)
+        return error.status
+    try:
+        status = act(options)
+        sys.stdout.flush()
+    except GinkgoError as error:
+        print_error("ginkgoctl", error, as_json=options.json, words=partial(addressed, options))
         return error.status
     except KeyboardInterrupt:
         return 130
@@ -202,6 +208,23 @@ def _no_action(words: list[str]) -> str:
     if len(words) == 1 and ("." in last or "/" in last):  # so has every target, and no action
         return f"an action is missing: what about {last}?"
     return f"{last!r} is no action"
+
+
+def addressed(options: argparse.Namespace, text: str) -> str:
+    """Return a text with commands that can be pasted: TARGET is the target in use."""
+    if PLACEHOLDER not in text:
+        return text
+    from shlex import quote
+
+    if options.pid is not None:
+        return text.replace(PLACEHOLDER, f"ginkgoctl -p {quote(options.pid)}")
+    return text.replace(
+        PLACEHOLDER, f"ginkgoctl {quote(options.target)}" if options.target else PLACEHOLDER
+    )
+
+
+PLACEHOLDER = "ginkgoctl TARGET"
+"""What stands in advice for the command with the target that is meant."""
 
 
 def locate(options: argparse.Namespace) -> tuple[Found, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..control import manager
 from ..core.errors import ApplicationFailed, ConfigError, GinkgoError, TemporaryFailure
 from ..logs.escape import escape_lines
-from .ctl import locate
+from .ctl import addressed, locate
 from .output import Output, columns, cut, paint
 from .texts import headline, memory, percent, reason, since, text, uptime
 
@@ -36,7 +36,11 @@ def status(options: argparse.Namespace) -> int:
     also = None if options.json or options.quiet else more.ask
     picture = manager.status(found, name, timeout, also)
     code = manager.exit_status(picture)
-    out.result(picture, *describe(picture, code), *more.describe())
+    for key in ("why", "do"):
+        if isinstance(picture.get(key), str):
+            picture[key] = addressed(options, picture[key])
+    lines = (addressed(options, line) for line in describe(picture, code))
+    out.result(picture, *lines, *more.describe())
     return code
 
 
@@ -103,7 +107,7 @@ def describe(picture: dict[str, Any], code: int) -> Iterator[str]:
             for one in troubles[:TROUBLES]:
                 yield f"    {trouble(one)}"
             if len(troubles) > TROUBLES:
-                yield f"    and {len(troubles) - TROUBLES} more: see `ginkgoctl tree`"
+                yield f"    and {len(troubles) - TROUBLES} more: see `ginkgoctl TARGET tree`"
 
 
 def state_since(picture: dict[str, Any]) -> str:
@@ -196,12 +200,12 @@ def reload(options: argparse.Namespace) -> int:
     if outcome == "refused":
         raise ConfigError(
             f"the reload of {name} was refused, nothing has changed: {why}",
-            hint="mend the configuration, and reload again",
+            hint="mend the configuration, and `ginkgoctl TARGET reload` again",
         )
     if outcome == "failed":
         raise ApplicationFailed(
             f"{name} has the new configuration, but a service could not reload: {why}",
-            hint="see `ginkgoctl log`, and restart it if need be",
+            hint="see `ginkgoctl TARGET log`, and restart it if need be",
         )
     if outcome == "busy":
         raise TemporaryFailure(f"{name} was not reloaded: {why}", hint="try again")

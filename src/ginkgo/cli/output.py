@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..logs.escape import escape, escape_lines
@@ -72,22 +72,30 @@ class Output:
             print(escape(text), file=sys.stderr, flush=True)
 
 
-def print_error(program: str, error: GinkgoError, *, as_json: bool = False) -> None:
+def print_error(
+    program: str,
+    error: GinkgoError,
+    *,
+    as_json: bool = False,
+    words: Callable[[str], str] = str,
+) -> None:
     """Print an error: what happened and why, and in the next line what to do.
 
     Args:
         program: the command's name, which stands before the message.
         error: what is to be told.
         as_json: as an object, for `--json`.
+        words: has the last say in how something is put.
     """
+    what, do = words(str(error)), words(error.hint or "")
     if as_json:
-        parts = {"what": str(error), "do": error.hint or ""}
+        parts = {"what": what, "do": do}
         content = {"schema": "ginkgo.error/1", "error": parts, "status": error.status}
         print(json.dumps(content), file=sys.stderr)
         return
-    print(f"{program}: {escape_lines(str(error))}", file=sys.stderr)
-    if error.hint:
-        print(escape_lines(error.hint), file=sys.stderr)
+    print(f"{program}: {escape_lines(what)}", file=sys.stderr)
+    if do:
+        print(escape_lines(do), file=sys.stderr)
 
 
 def prepare(stream: TextIO) -> None:

@@ -31,7 +31,7 @@ def logs(options: argparse.Namespace) -> int:
     if found.state == "stopped" and not found.reason:
         raise NotRunning(
             f"{name} is not running, and its log can only be filtered while it is",
-            hint="`ginkgoctl log` prints that of its last run",
+            hint="`ginkgoctl TARGET log` prints that of its last run",
         )
     manager.need_running(found, name)
     wanted = {"service": options.service, "level": options.level, "grep": options.grep}

@@ -7,14 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..control import manager
-from ..control.client import NotAnswering, Refused
-from ..core.errors import (
-    ApplicationFailed,
-    ConfigError,
-    GinkgoError,
-    TargetNotFound,
-    TemporaryFailure,
-)
+from ..control.client import Misunderstood, NoSuchThing, NotAnswering, Refused
+from ..core.errors import ApplicationFailed, ConfigError, TemporaryFailure
 from .ctl import locate
 from .output import Output, duration, table
 from .texts import text
@@ -35,7 +29,7 @@ def on_service(options: argparse.Namespace) -> int:
     action, path = options.action, options.arguments[0]
     began = time.monotonic()
     what = f"the {action} of {path}"
-    told, name = _post(options, f"/api/v1/{action}", {"path": path}, what, TargetNotFound)
+    told, name = _post(options, f"/api/v1/{action}", {"path": path}, what)
     if told.get("accepted"):  # it is the root's path: the whole process stops
         out.result(told, f"asked {name} to stop")
         return 0
@@ -43,7 +37,7 @@ def on_service(options: argparse.Namespace) -> int:
     if told.get("outcome") == "failed":
         raise ApplicationFailed(
             f"the {action} of {path} in {name} failed: {told.get('why')}",
-            hint=f"see `ginkgoctl logs --service {path}`",
+            hint=f"see `ginkgoctl TARGET logs --service {path}`",
         )
     after = "" if told.get("state") in (None, *AS_WANTED[action]) else f"; it is {told['state']}"
     out.result(told, f"{DONE[action]} {text(path)} of {name} in {took}{text(after)}")
@@ -107,13 +101,11 @@ def _post(
     path: str,
     body: dict[str, Any],
     what: str,
-    refused: type[GinkgoError] = ConfigError,
 ) -> tuple[dict[str, Any], str]:
     """Have something done; returns the answer, and what to call the instance.
 
     Args:
         what: it is, for an error that it took too long.
-        refused: what to raise where it is refused.
     """
     found, name = locate(options)
     manager.need_running(found, name)
@@ -125,9 +117,12 @@ def _post(
         except NotAnswering:
             raise TemporaryFailure(
                 f"{what} in {name} is asked for, and not done after {timeout:g} s",
-                hint="its loop may be blocked: see `ginkgoctl dump`; --timeout gives it longer",
+                hint="its loop may be blocked: see `ginkgoctl TARGET dump`; "
+                "--timeout gives it longer",
             ) from None
         except Refused as refusal:
             if "outcome" in refusal.answer:
                 return refusal.answer, name
-            raise refused(str(refusal), hint=refusal.hint) from None
+            if isinstance(refusal, Misunderstood | NoSuchThing):
+                raise
+            raise ConfigError(str(refusal), hint=refusal.hint) from None

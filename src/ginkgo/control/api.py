@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from http import HTTPStatus
-from typing import Protocol
+from typing import NoReturn, Protocol
 from urllib.parse import parse_qsl, unquote
 
 from . import (
@@ -38,7 +38,9 @@ from .messages import (
     parse_body,
     reject,
     reply,
+    suggestion,
 )
+from .openapi_data import ANSWERS, BODIES, QUERIES
 from .sampling import Sampling
 from .streams import Stream
 
@@ -108,6 +110,7 @@ class Api:
             route = self._admitted(call)
             if route.method == "POST":
                 call.body = parse_body(call.request)
+            check_names(route, call)
             if route.method == "POST" and not route.open and self.audit is not None:
                 path = call.body.get("path")
                 about = f" {path[:200]}" if isinstance(path, str) else ""
@@ -154,12 +157,13 @@ class Api:
         try:
             path, _, query = call.request.target.partition("?")
             if not path.startswith("/"):  # the absolute form names a host, and Host is checked
-                reject(400, "The request's target is malformed", "It has to begin with /.")
+                why = "It has to begin with /."
+                reject(400, "The request's target is malformed", why, ASK_ROOT)
             segments = [unquote(part, errors="strict") for part in path.split("/")]
             pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=64)
             call.query = dict(pairs)
         except ValueError:  # too many fields, or no UTF-8
-            reject(400, "The request's target is malformed", "It cannot be decoded.")
+            reject(400, "The request's target is malformed", "It cannot be decoded.", ASK_ROOT)
         found = [
             (route, values)
             for route in self.routes
@@ -226,6 +230,33 @@ def result_of(status: int) -> str:
 
 
 ASK_ROOT = "GET /api/v1/ names all routes."
+
+
+def check_names(route: Route, call: Call) -> None:
+    """Refuse a name that means nothing to the route: a misspelt filter would be none at all.
+
+    A `path` that is not read would even make the stop of one service that of the process.
+
+    Raises:
+        Rejection: 400, and which name was meant.
+    """
+    name = f"{route.method} {route.path}"
+    if name in BODIES:
+        for given in sorted(call.body.keys() - BODIES[name]["properties"].keys()):
+            refuse_name(given, list(BODIES[name]["properties"]), f"{name} takes no such key.")
+    if name in BODIES or name in QUERIES or name in ANSWERS:
+        known = [one for one, _, _ in QUERIES.get(name, ())]
+        for given in sorted(call.query.keys() - set(known)):
+            if given in BODIES.get(name, {}).get("properties", ()):
+                what, why = f"{given!r} stands in the query", "It belongs into the body."
+                reject(400, what, why, f'Send it as JSON: {{"{given}": ...}}.')
+            refuse_name(given, known, f"{name} takes no such parameter.")
+
+
+def refuse_name(given: str, known: list[str], why: str) -> NoReturn:
+    """Reject a name that nobody knows."""
+    do = suggestion(given, known) if known else "Leave it out: it takes none."
+    reject(400, f"Nothing is called {given[:100]!r} here", why, do)
 
 
 def match(pattern: str, segments: list[str]) -> dict[str, str] | None:

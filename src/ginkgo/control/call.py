@@ -87,7 +87,7 @@ class Call:
     def wants_stream(self) -> bool:
         """Whether the client asks for server-sent events: `?stream=1`, or by its Accept header."""
         accepted = self.request.headers.get("accept", "")
-        return self.query.get("stream") == "1" or "text/event-stream" in accepted
+        return self.choice("stream", ("0", "1")) == "1" or "text/event-stream" in accepted
 
     @property
     def last_event_id(self) -> int | None:
@@ -109,8 +109,21 @@ class Call:
         except ValueError:
             value = math.nan
         if not 0 <= value <= MAX_WAIT:  # false for nan too
-            reject(400, f"{name}={text!r} is no time", f"It has to be 0 to {MAX_WAIT:.0f} seconds.")
+            why = f"It has to be 0 to {MAX_WAIT:.0f} seconds."
+            reject(400, f"{name}={text!r} is no time", why, f"For example: {name}=30.")
         return value
+
+    def choice(self, name: str, words: tuple[str, ...]) -> str | None:
+        """Return which of some words the query gives as `name`; None where it gives none.
+
+        Raises:
+            Rejection: it is none of them.
+        """
+        text = self.query.get(name)
+        if text is not None and text not in words:
+            why = f"It is {' or '.join(words)}."
+            reject(400, f"{name}={text!r} means nothing", why, f"Did you mean {name}={words[-1]}?")
+        return text
 
     def count(self, name: str, default: int, most: int) -> int:
         """Return the whole number that the query gives as `name`.
@@ -123,7 +136,8 @@ class Call:
             return default
         short = text.isascii() and text.isdecimal() and len(text) < 19
         if not short or int(text) > most:
-            reject(400, f"{name}={text!r} is no such number", f"It has to be 0 to {most}.")
+            why = f"It has to be 0 to {most}."
+            reject(400, f"{name}={text!r} is no such number", why, f"The default is {default}.")
         return int(text)
 
 

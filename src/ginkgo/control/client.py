@@ -25,7 +25,14 @@ import struct
 import time
 from typing import Any, NamedTuple
 
-from ginkgo.core.errors import GinkgoError, PermissionDenied, TemporaryFailure, Unavailable
+from ginkgo.core.errors import (
+    GinkgoError,
+    PermissionDenied,
+    TargetNotFound,
+    TemporaryFailure,
+    Unavailable,
+    UsageError,
+)
 from ginkgo.process.pids import state_letter
 
 from .messages import PROTOCOL
@@ -94,6 +101,14 @@ class Refused(GinkgoError):
     def __init__(self, message: str, answer: dict[str, Any], hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.answer = answer
+
+
+class NoSuchThing(Refused, TargetNotFound):
+    """It has no service of that path, or nothing else of that name."""
+
+
+class Misunderstood(Refused, UsageError):
+    """It cannot make sense of what was asked for."""
 
 
 class Skewed(GinkgoError):
@@ -243,7 +258,8 @@ def failure(reply: Reply) -> GinkgoError:
         return PermissionDenied(message, hint=hint or "ask as its user, or as root")
     if reply.status == 503 or reply.content.get("outcome") == "busy":
         return Busy(message, hint=hint or "try again")
-    return Refused(message, reply.content, hint=hint)
+    kind = {400: Misunderstood, 404: NoSuchThing}.get(reply.status, Refused)
+    return kind(message, reply.content, hint=hint)
 
 
 class Exchange:

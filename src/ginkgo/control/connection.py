@@ -146,7 +146,7 @@ class Connection:
         """Give up what took too long."""
         if self.phase == "reading" and self._taken:
             why = f"A request has {self._limits.request_time:g} seconds to arrive."
-            self._refuse(408, "The request did not arrive in time", why, now)
+            self._refuse(408, "The request did not arrive in time", why, "Ask again.", now)
         elif self.stream is not None and not self._out:
             self.stream.comment("still here")
             self.pump(now)
@@ -213,7 +213,8 @@ class Connection:
             try:
                 event = self._http.next_event()
             except h11.RemoteProtocolError as problem:
-                self._refuse(problem.error_status_hint, "This is not HTTP", f"{problem}.", now)
+                do = "Use ginkgoctl, or a client that speaks HTTP/1.1."
+                self._refuse(problem.error_status_hint, "This is not HTTP", f"{problem}.", do, now)
                 break
             if event is h11.NEED_DATA:
                 self._await_rest(now)
@@ -280,7 +281,7 @@ class Connection:
     def _check_size(self, body: int, now: float) -> None:
         if body > self._limits.request:
             why = f"A request has at most {self._limits.request} bytes."
-            self._refuse(413, "The request is too large", why, now)
+            self._refuse(413, "The request is too large", why, "Send less.", now)
 
     def _hand_out(self) -> None:
         head, body = self._head, bytes(self._body)
@@ -301,15 +302,17 @@ class Connection:
         method, target = head.method.decode("ascii"), head.target.decode("latin-1")
         self._handle(self, Request(method, target, headers, body, self.peer))
 
-    def _refuse(self, status: int, what: str, why: str, now: float) -> None:
-        self._send(error(status, what, why), now, last=True)
+    def _refuse(self, status: int, what: str, why: str, do: str, now: float) -> None:
+        self._send(error(status, what, why, do), now, last=True)
 
     # -- writing
 
     def _send(self, answer: Answer, now: float, *, last: bool = False) -> None:
         if len(answer.body) > self._limits.unsent:
             why = f"It has {len(answer.body)} bytes; at most {self._limits.unsent} are sent."
-            answer = error(500, "The answer is too large", why)
+            answer = error(
+                500, "The answer is too large", why, "Ask for one service, or fewer lines."
+            )
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.close()  # half of another answer is out: nothing sensible can follow
             return

@@ -53,6 +53,9 @@ class Door:
         return True
 
 
+FOREIGN = "A page of another site sent this."
+OWN_PAGE = "Open this instance's own page, at / of this address."
+
 UNIX = Door()
 """The unix socket: only its owner and root reach it, and the kernel vouches for them."""
 
@@ -77,9 +80,9 @@ def check_origin(request: Request, door: Door) -> None:
         )
     origin = request.headers.get("origin")
     if origin is not None and origin.partition("://")[2].lower() != host:
-        reject(403, f"Origin {origin!r} may not ask here", "A page of another site sent this.")
+        reject(403, f"Origin {origin!r} may not ask here", FOREIGN, OWN_PAGE)
     if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-        reject(403, "A cross-site request was refused", "A page of another site sent this.")
+        reject(403, "A cross-site request was refused", FOREIGN, OWN_PAGE)
 
 
 def own_names(host: str, port: int, more: tuple[str, ...]) -> frozenset[str]:

@@ -66,7 +66,11 @@ def status(
     known: dict[str, Any] = {"schema": "ginkgo.status/1", "name": name, "running": found.running}
     if found.state == "stopped":
         why = found.reason or ("it did not stop in order" if found.stale else None)
-        do = {"do": "`ginkgoctl log` shows its last words"} if found.stale and found.record else {}
+        do = (
+            {"do": "`ginkgoctl TARGET log` shows its last words"}
+            if found.stale and found.record
+            else {}
+        )
         return {**known, "state": "stopped", "pid": None, "why": why, **do}
     if found.state != "running":
         return {**known, "state": "unknown", "pid": None, "why": found.reason}
@@ -80,7 +84,7 @@ def status(
     except Unreachable as problem:
         if found.record is None or age(found) < YOUNG:
             return {**known, "state": "starting", "why": f"{problem} yet"}
-        why = f"{problem}: signals and `ginkgoctl stop` still work"
+        why = f"{problem}: signals and `ginkgoctl TARGET stop` still work"
         return {**known, "state": "unknown", "why": why}
     except GinkgoError as problem:
         letter = found.pid and pids.state_letter(found.pid)
@@ -165,7 +169,8 @@ def reload(found: Found, name: str, timeout: float, say: Say) -> dict[str, Any]:
         except NotAnswering:
             raise TemporaryFailure(
                 f"the reload of {name} is asked for, and not done after {timeout:g} s",
-                hint="its loop may be blocked: see `ginkgoctl log`; --timeout gives it longer",
+                hint="its loop may be blocked: see `ginkgoctl TARGET dump`; "
+                "--timeout gives it longer",
             ) from None
         except (ConnectionError, EOFError):
             raise TemporaryFailure(f"{name} ended during the reload") from None
@@ -228,7 +233,7 @@ def wait_ready(found: Found, name: str, timeout: float | None) -> dict[str, Any]
             if state in NO_WAY_BACK:
                 raise ApplicationFailed(
                     f"{name} is {state}, and will not become ready",
-                    hint="see `ginkgoctl log`",
+                    hint="see `ginkgoctl TARGET log`",
                 )
             if deadline is not None and time.monotonic() >= deadline:
                 raise _late(name, found, state, answer, timeout)
@@ -255,7 +260,7 @@ def wait_stopped(found: Found, name: str, timeout: float | None) -> dict[str, An
 
 def _ended(name: str, found: Found) -> NotRunning:
     return NotRunning(
-        f"{name} (pid {found.pid}) ended before it was ready", hint="see `ginkgoctl log`"
+        f"{name} (pid {found.pid}) ended before it was ready", hint="see `ginkgoctl TARGET log`"
     )
 
 
@@ -314,7 +319,7 @@ def need_running(found: Found, name: str) -> None:
     if found.state == "stopped":
         if found.reason:  # asked for by a pid or a pidfile, and it means no instance
             raise NotRunning(found.reason, hint="name the target instead, if it is one that runs")
-        raise NotRunning(f"{name} is not running", hint="`ginkgoctl start` starts it")
+        raise NotRunning(f"{name} is not running", hint="`ginkgoctl TARGET start` starts it")
     if found.state == "held":
         raise TemporaryFailure(
             f"{name} is not running, but {found.reason}", hint="end that process"

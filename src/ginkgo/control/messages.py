@@ -6,8 +6,9 @@ why, and what to do next.
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 JSON = "application/json"
@@ -28,6 +29,8 @@ HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
 )
 """What every answer says, unless it says otherwise: nothing but the instance's own page is run."""
+
+ASK_BODIES = "GET /api/v1/openapi.json tells what each request takes."
 
 MAX_DEPTH = 32
 """How deeply a request's JSON may be nested."""
@@ -89,14 +92,26 @@ def reply(content: Mapping[str, Any], status: int = 200) -> Answer:
     return Answer(status, json.dumps(content, allow_nan=False).encode("ascii") + b"\n")
 
 
-def error(status: int, what: str, why: str, do: str = "", /, **more: Any) -> Answer:
-    """Return an error: what happened, why, and what to do next."""
+def error(status: int, what: str, why: str, do: str, /, **more: Any) -> Answer:
+    """Return an error: what happened, why, and what to do next.
+
+    A command in `do` has TARGET where its target stands: `ginkgoctl` puts its own there.
+    """
     return reply({**more, "error": {"what": what, "why": why, "do": do}}, status)
 
 
-def reject(status: int, what: str, why: str, do: str = "") -> NoReturn:
+def reject(status: int, what: str, why: str, do: str) -> NoReturn:
     """Raise the Rejection that answers with this error."""
     raise Rejection(error(status, what, why, do))
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return which of the known words was meant, or which there are."""
+    names = list(known)
+    meant = difflib.get_close_matches(word, names, n=1)
+    if meant:
+        return f"Did you mean {meant[0]}?"
+    return f"There are {', '.join(names)}." if names else "There is none."
 
 
 def parse_body(request: Request) -> dict[str, Any]:
@@ -110,10 +125,20 @@ def parse_body(request: Request) -> dict[str, Any]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         # A few bytes that unpack to very many: nothing that comes in is unpacked.
-        reject(415, "The request is compressed", "What comes in is not unpacked here.")
+        reject(
+            415,
+            "The request is compressed",
+            "What comes in is not unpacked here.",
+            "Send it without a Content-Encoding.",
+        )
     if kind != JSON:
         # No form of a foreign page can send this type without asking first (CORS).
-        reject(415, "The request is not JSON", f"A POST has to say Content-Type: {JSON}.")
+        reject(
+            415,
+            "The request is not JSON",
+            f"A POST has to say Content-Type: {JSON}.",
+            f"With curl: -H 'Content-Type: {JSON}' -d '{{}}'.",
+        )
     if not request.body.strip():
         return {}
     why = f"It has to be an object, nested at most {MAX_DEPTH} deep."
@@ -129,7 +154,7 @@ def parse_body(request: Request) -> dict[str, Any]:
     except ValueError as problem:  # not JSON, not UTF-8, or a number of more than 4,300 digits
         why = f"It cannot be read: {str(problem)[:200]}."
     if not isinstance(body, dict) or deeper_than(body, MAX_DEPTH):
-        reject(400, "The request's JSON is not acceptable", why)
+        reject(400, "The request's JSON is not acceptable", why, ASK_BODIES)
     return body
 
 

@@ -23,6 +23,7 @@ LIMIT: Schema = {"type": "integer", "minimum": 0, "maximum": 1000}
 FOR: Schema = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 10 * 365 * 86_400}
 LEVEL: Schema = {"type": "string", "enum": ["debug", "info", "warning", "error", "critical"]}
 SECONDS: Schema = {"type": "number", "minimum": 0}
+A_DAY: Schema = {"type": "number", "minimum": 0, "maximum": 86_400}
 TIME: Schema = {"type": "string", "format": "date-time"}
 TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
 STATE: Schema = {"type": "string"}
@@ -43,6 +44,11 @@ def of(name: str) -> Schema:
 def some(schema: Schema) -> Schema:
     """Return the shape of a list."""
     return {"type": "array", "items": schema}
+
+
+def body(required: tuple[str, ...] = (), **properties: Schema) -> Schema:
+    """Return the shape of what a POST takes: these, and nothing else."""
+    return {**record(required, **properties), "additionalProperties": False}
 
 
 def record(required: tuple[str, ...] = (), **properties: Schema) -> Schema:
@@ -218,10 +224,17 @@ STATUSES: dict[str, tuple[int, ...]] = {"POST /api/v1/stop": (202, 200)}
 
 STREAM = ("stream", {"type": "string", "enum": ["0", "1"]}, "1 for server-sent events")
 
+BLOCKED = ("blocked", A_DAY, "seconds that its loop may be blocked for")
+
 QUERIES: dict[str, tuple[tuple[str, Schema, str], ...]] = {
+    "GET /livez": (BLOCKED,),
+    "GET /healthz": (BLOCKED,),
+    "GET /readyz": (
+        ("degraded", {"type": "string", "enum": ["ok"]}, "ok: ready, though a service is down"),
+    ),
     "GET /api/v1/wait": (
         ("state", {"type": "string", "enum": list(STATES)}, "the root's state to wait for"),
-        ("timeout", {"type": "number", "minimum": 0, "maximum": 86_400}, "seconds to wait"),
+        ("timeout", A_DAY, "seconds to wait"),
     ),
     "GET /api/v1/events": (
         ("after", NUMBER, "the number of the last event that is known"),
@@ -241,14 +254,16 @@ QUERIES: dict[str, tuple[tuple[str, Schema, str], ...]] = {
 """What may be asked for in the query: name, shape, meaning."""
 
 BODIES: dict[str, Schema] = {
-    "POST /api/v1/stop": record(path=SOME_TEXT),
-    "POST /api/v1/reload": record(path=SOME_TEXT),
-    "POST /api/v1/restart": record(("path",), path=SOME_TEXT),
-    "POST /api/v1/set": record(("name", "value"), name=SOME_TEXT, value={}, **{"for": FOR}),
-    "POST /api/v1/log-level": record(("logger", "level"), logger=TEXT, level=LEVEL, **{"for": FOR}),
-    "POST /login": record(("token",), token=TEXT),
+    "POST /api/v1/stop": body(path=SOME_TEXT),
+    "POST /api/v1/reload": body(path=SOME_TEXT),
+    "POST /api/v1/restart": body(("path",), path=SOME_TEXT),
+    "POST /api/v1/set": body(("name", "value"), name=SOME_TEXT, value={}, **{"for": FOR}),
+    "POST /api/v1/log-level": body(("logger", "level"), logger=TEXT, level=LEVEL, **{"for": FOR}),
+    "POST /api/v1/gc": body(),
+    "POST /login": body(("token",), token=TEXT),
+    "POST /logout": body(),
 }
-"""What a POST takes; an object without meaning where nothing stands here."""
+"""What a POST takes."""
 
 TEXTS: dict[str, str] = {
     "GET /": "text/html",

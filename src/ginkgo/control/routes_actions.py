@@ -10,11 +10,14 @@ import os
 
 from .call import Call, Route
 from .instance import Told
-from .messages import Answer, error, reject, reply
-from .routes_data import no_service
+from .messages import ASK_BODIES, Answer, error, reject, reply
+from .routes_data import LEVELS, no_service
 
 LONGEST = 10 * 365 * 86_400.0
 """Seconds that something may be set for: ten years."""
+
+ASK_SETTINGS = "`ginkgoctl TARGET settings` shows what there is, and its value."
+SEE_LOG = "`ginkgoctl TARGET logs --level error` shows what it said."
 
 
 def stop(call: Call) -> Answer | None:
@@ -62,7 +65,8 @@ def set_setting(call: Call) -> None:
     """Set a setting for now: `{"name": "rate", "value": "180", "for": 600}`."""
     name, seconds = _text(call, "name"), _seconds(call)
     if "value" not in call.body:
-        reject(400, "The body has no value", 'It has to be {"name": ..., "value": ...}.')
+        why = 'It has to be {"name": ..., "value": ...}.'
+        reject(400, "The body has no value", why, ASK_SETTINGS)
 
     def done(told: Told) -> None:
         # Only now: what was refused may be a secret.
@@ -71,7 +75,7 @@ def set_setting(call: Call) -> None:
         if not refused:
             what = f"is {told['value']!r}{_for(seconds)}, it was {told['old']!r}"
         call.audit(f"set: {name[:200]} {what}, asked for")
-        call.answer(_changed(told, "ginkgo.set/1", f"{name[:200]} was not set"))
+        call.answer(_changed(told, "ginkgo.set/1", f"{name[:200]} was not set", ASK_SETTINGS))
 
     call.api.instance.set(name, call.body["value"], seconds, call.by, done)
 
@@ -86,7 +90,8 @@ def log_level(call: Call) -> None:
         if not refused:
             what = f"is {told['level']}{_for(seconds)}, it was {told['old']}"
         call.audit(f"log-level: {logger[:200] or 'root'} {what}, asked for")
-        call.answer(_changed(told, "ginkgo.log-level/1", "The level was not changed"))
+        do = f"Levels are {', '.join(LEVELS)}."
+        call.answer(_changed(told, "ginkgo.log-level/1", "The level was not changed", do))
 
     call.api.instance.log_level(logger, level, seconds, call.by, done)
 
@@ -113,7 +118,7 @@ def _acted(told: Told) -> Answer:
     if told.get("outcome") == "done":
         return reply(content)
     what = f"The {told['action']} of {told['path']} failed"
-    return error(500, what, f"{told['why']}", "See the log.", **content)
+    return error(500, what, f"{told['why']}", SEE_LOG, **content)
 
 
 # -- what a body says
@@ -126,7 +131,7 @@ def _path(call: Call) -> str | None:
 def _text(call: Call, name: str, default: str | None = None) -> str:
     text = call.body.get(name, default)
     if not isinstance(text, str) or (default is None and not text):
-        reject(400, f"The body has no {name}", f"{name} has to be a text.")
+        reject(400, f"The body has no {name}", f"{name} has to be a text.", ASK_BODIES)
     return text
 
 
@@ -136,7 +141,8 @@ def _seconds(call: Call) -> float | None:
         return None
     good = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not good or not 0 < seconds <= LONGEST:
-        reject(400, "`for` is no time", "It has to be a number of seconds above 0, or null.")
+        why = "It has to be a number of seconds above 0, or null."
+        reject(400, "`for` is no time", why, 'For ten minutes: {"for": 600, ...}.')
     return float(seconds)
 
 
@@ -144,9 +150,9 @@ def _for(seconds: float | None) -> str:
     return " until it ends" if seconds is None else f" for {seconds:g} s"
 
 
-def _changed(told: Told, schema: str, what: str) -> Answer:
+def _changed(told: Told, schema: str, what: str, do: str) -> Answer:
     if "refused" in told:
-        return error(409, what, told["refused"], told["hint"])
+        return error(409, what, told["refused"], told["hint"] or do)
     return reply({"schema": schema, **told})
 
 
@@ -161,11 +167,23 @@ def report_answer(report: Told) -> Answer:
         return reply(content)
     if outcome == "refused":
         why = "; ".join(report.get("refused", ())) or "The configuration is wrong."
-        return error(409, "The reload was refused", why, "Mend it, and reload again.", **content)
+        return error(
+            409,
+            "The reload was refused",
+            why,
+            "Mend it, and `ginkgoctl TARGET reload` again.",
+            **content,
+        )
     if outcome == "failed":
         why = "; ".join(f"{one['path']}: {one['why']}" for one in report.get("failed", ()))
-        return error(500, "The reload failed in a service", why, "See the log.", **content)
-    return error(409, "Not reloaded", "The instance is busy.", "Try again later.", **content)
+        return error(500, "The reload failed in a service", why, SEE_LOG, **content)
+    return error(
+        409,
+        "Not reloaded",
+        "The instance is busy.",
+        "Try again: `ginkgoctl TARGET reload`.",
+        **content,
+    )
 
 
 ROUTES = (

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
+from ginkgo.core.events import BACKOFF, FAILURE, GIVE_UP, RELOAD, RESTART, STATE
 from ginkgo.logs.ring import Line
 
 from .call import Call, Route
-from .messages import Answer, reject, reply
+from .messages import Answer, reject, reply, suggestion
 from .streams import Stream
 
 MOST = 1000
@@ -25,6 +26,14 @@ T = TypeVar("T")
 
 LONGEST = 200
 """Characters of a pattern."""
+
+COMPARED = 2000
+"""Paths that one which is not there is compared with: others wait meanwhile."""
+
+ASK_TREE = "`ginkgoctl TARGET tree` shows those that there are."
+
+KINDS = (STATE, FAILURE, BACKOFF, RESTART, GIVE_UP, RELOAD)
+"""The kinds of events that there may be, even if none has happened yet."""
 
 
 def service(call: Call) -> Answer:
@@ -38,9 +47,39 @@ def service(call: Call) -> Answer:
 
 def no_service(call: Call, path: str) -> NoReturn:
     """Reject a path that no service has."""
-    near = difflib.get_close_matches(path, call.api.instance.paths(), n=1)
-    do = f"Did you mean {near[0]}?" if near else "GET /api/v1/tree shows those that there are."
+    near = meant(path, call.api.instance.paths())
+    do = f"Did you mean {' or '.join(near)}?" if near else ASK_TREE
     reject(404, f"There is no service {path}", "Nothing in the tree has this path.", do)
+
+
+def meant(path: str, paths: list[str]) -> list[str]:
+    """Return which paths may be meant: those that end so, or the one that is most like it."""
+    end = f"/{path.lower()}"
+    ends = [one for one in paths if f"/{one.lower()}".endswith(end)]
+    near = ends or difflib.get_close_matches(path, paths[:COMPARED], n=1)
+    if near:
+        return near[:3]
+    names = {one.rpartition("/")[2]: one for one in reversed(paths[:COMPARED])}
+    return [names[name] for name in difflib.get_close_matches(path, names, n=1)]
+
+
+def checked_path(call: Call, name: str) -> str | None:
+    """Return the path of a service that the query gives as `name`; None where it gives none.
+
+    A service that was removed is not in the tree any more, and what happened to it is to be found.
+
+    Raises:
+        Rejection: neither the tree nor an event knows it.
+    """
+    path = call.query.get(name)
+    if not path:
+        return None
+    instance = call.api.instance
+    if path not in instance.paths() and not any(
+        _within(event["path"], path) for event in instance.events()
+    ):
+        no_service(call, path)
+    return path
 
 
 def settings(call: Call) -> Answer:
@@ -61,7 +100,7 @@ def events(call: Call) -> Answer | Stream:
     """List the last events, or go on with what happens: `?after=N&path=P&kind=K&limit=100`."""
     most = call.count("limit", 100, MOST)
     after = call.count("after", 0, 10**15)
-    path, kind = call.query.get("path"), call.query.get("kind")
+    path, kind = checked_path(call, "path"), _checked_kind(call)
 
     def wanted(event: dict[str, Any]) -> bool:
         return (
@@ -80,6 +119,18 @@ def events(call: Call) -> Answer | Stream:
     # Those after a certain one from there on, so that whoever asks again misses none.
     chosen = found[:most] if "after" in call.query else last(found, most)
     return reply({"schema": "ginkgo.events/1", "events": chosen, "last": newest})
+
+
+def _checked_kind(call: Call) -> str | None:
+    kind = call.query.get("kind")
+    if not kind:
+        return None
+    there = (event["kind"] for event in call.api.instance.events())
+    known = list(dict.fromkeys((*KINDS, *there)))
+    if kind not in known:
+        why = "Nothing of that kind has happened."
+        reject(404, f"There is no kind of event {kind!r}", why, suggestion(kind, known))
+    return kind
 
 
 def _follow_events(call: Call, wanted: Callable[[dict[str, Any]], bool], most: int) -> Stream:
@@ -161,7 +212,8 @@ def _follow_log(call: Call, wanted: Callable[[Line], bool], most: int) -> Stream
 
 def _filter_of(call: Call) -> Callable[[Line], bool]:
     checks: list[Callable[[Line], bool]] = []
-    level, path, pattern = (call.query.get(name) for name in ("level", "service", "grep"))
+    level, pattern = call.query.get("level"), call.query.get("grep")
+    path = checked_path(call, "service")
     if level:
         checks.append(_at_least(level))
     if path:
@@ -176,7 +228,8 @@ def _at_least(level: str) -> Callable[[Line], bool]:
     known = logging.getLevelNamesMapping()
     number = known.get(level.upper())
     if number is None:
-        reject(400, f"There is no log level {level!r}", f"It is one of {', '.join(LEVELS)}.")
+        why = f"It is one of {', '.join(LEVELS)}."
+        reject(400, f"There is no log level {level!r}", why, suggestion(level.lower(), LEVELS))
     return lambda line: line.level is None or known.get(line.level, number) >= number
 
 
@@ -191,7 +244,8 @@ def _pattern(text: str) -> Callable[[str], bool]:
     from where the one before ended, which is linear.
     """
     if len(text) > LONGEST:
-        reject(400, "grep is too long", f"It has at most {LONGEST} characters.")
+        why = f"It has at most {LONGEST} characters."
+        reject(400, "grep is too long", why, "Look for a part of it.")
     ways = [
         [re.compile(re.escape(part).replace(r"\.", "."), re.IGNORECASE) for part in way.split(".*")]
         for way in text.split("|")

@@ -8,7 +8,7 @@ import ginkgo
 
 from .call import Call, Route
 from .instance import STATES
-from .messages import PROTOCOL, Answer, reject, reply
+from .messages import PROTOCOL, Answer, reject, reply, suggestion
 
 
 def hello(call: Call) -> Answer:
@@ -45,9 +45,8 @@ def wait(call: Call) -> Answer | None:
     """Answer when the root is in a state: `?state=ready&timeout=30`."""
     state = call.query.get("state", "ready")
     if state not in STATES:
-        reject(
-            400, f"There is no state {state!r}", f"One of {', '.join(STATES)} can be waited for."
-        )
+        why = f"One of {', '.join(STATES)} can be waited for."
+        reject(400, f"There is no state {state!r}", why, suggestion(state, STATES))
     return call.api.wait(call, state, call.seconds("timeout", 30.0))
 
 

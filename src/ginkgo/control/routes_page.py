@@ -63,7 +63,7 @@ def served(call: Call, name: str) -> Answer:
     """Return a file, or that the client has it already (RFC 9110, 13.1.2)."""
     answer = files().get(name)
     if answer is None:
-        reject(404, f"There is no {name!r} here", "It is no file of the page.")
+        reject(404, f"There is no {name!r} here", "It is no file of the page.", "The page is at /.")
     tags = call.request.headers.get("if-none-match", "").split(",")
     if dict(answer.headers)["ETag"] in (tag.strip().removeprefix("W/") for tag in tags):
         return answer._replace(status=304, body=b"")
@@ -78,7 +78,8 @@ def login(call: Call) -> Answer:
         return answer  # whoever is here is in
     token = call.body.get("token")
     if not isinstance(token, str):
-        reject(400, "There is no token in it", 'A login is {"token": "..."}.')
+        why = 'A login is {"token": "..."}.'
+        reject(400, "There is no token in it", why, "The token is the setting control_token.")
     guard.check(token, call.request)
     call.audit("a login with the token came")
     return answer._replace(headers=(("Set-Cookie", guard.login()),))

@@ -209,7 +209,8 @@ class ControlServer:
                 connection.pump(now)
             if connection.phase == "answering":
                 why = "The instance has stopped."
-                connection.answer(error(503, "The request was not finished", why), now)
+                do = "`ginkgoctl TARGET status` says whether it runs again."
+                connection.answer(error(503, "The request was not finished", why, do), now)
             if connection.phase != "writing":
                 connection.close()
             self._settle(connection)
@@ -261,7 +262,8 @@ class ControlServer:
 
     def _refuse_stranger(self, connection: Connection, peer: Peer, now: float) -> None:
         why = f"It belongs to uid {os.geteuid()}; you are uid {peer.uid}."
-        connection.turn_away(error(403, "This is not your instance", why), now)
+        do = "Ask as its user, or as root."
+        connection.turn_away(error(403, "This is not your instance", why, do), now)
         self._settle(connection)
         self._report_seldom(f"Refused {peer} on the control socket.", now)
 
@@ -337,7 +339,7 @@ class ControlServer:
             what = f"{request.method} {request.target[:200]}"
             self._report(f"The control plane failed at {what!r}:\n{traceback.format_exc()}")
             why = "It is a fault of the instance; its log has the traceback."
-            answer = error(500, "The request failed", why)
+            answer = error(500, "The request failed", why, "`ginkgoctl TARGET logs` shows it.")
         if isinstance(answer, Stream):
             self._begin_stream(connection, call, answer)
         elif answer is not None:
