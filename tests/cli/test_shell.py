@@ -79,7 +79,7 @@ def test_what_is_typed_is_carried_out_inside(shop: Workshop, backend: str) -> No
     run = shell(
         shop,
         'db = find("App/Db")\ndb.host\nfor n in range(2):\n    print(n, db.path)\n\n'
-        "import os; os.getpid()\n1 / 0\nx +\nraise SystemExit\ndb.state.current\n",
+        "import os; os.getpid()\n1 / 0\nx +\ndb.state.current\n",
     )
     assert (run.returncode, run.stderr) == (0, "")
     lines = run.stdout.splitlines()
@@ -87,11 +87,23 @@ def test_what_is_typed_is_carried_out_inside(shop: Workshop, backend: str) -> No
     assert 'File "<shell>", line 1, in <module>' in lines[5]
     assert lines[6] == "ZeroDivisionError: division by zero"
     assert [line for line in lines if line.startswith("SyntaxError")]
-    assert lines[-1] == "'ready'"  # not even SystemExit ends anything but itself
+    assert lines[-1] == "'ready'"
     program.wait_for(r"shell: uid \d+ \(pid \d+, ginkgoctl\) has come in")
     program.wait_for("has left")
     assert program.stops() == 0
     assert not socket.exists()
+
+
+@pytest.mark.parametrize("word", ["exit()", "quit()", "exit(3)", "import sys; sys.exit(3)"])
+def test_who_leaves_leaves_the_process_alone(shop: Workshop, word: str) -> None:
+    program = begin(shop, "threading", "--set", "backdoor=True")
+    run = shell(shop, f"'here'\n{word}\n'still here'\n")
+    assert (run.returncode, run.stdout, run.stderr) == (0, "'here'\n", "")
+    assert shell(shop, "import sys; sys.stdin.closed\nexit\n").stdout.splitlines() == [
+        "False",
+        "exit() or Ctrl+D leaves the shell; the process goes on",
+    ]
+    assert program.stops() == 0
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -125,7 +137,8 @@ def test_json_is_a_line_for_each_statement(shop: Workshop) -> None:
     assert program.stops() == 0
 
 
-def test_on_a_terminal_it_has_prompts_and_hears_of_the_end(shop: Workshop) -> None:
+@pytest.mark.parametrize("end", ["Ctrl+D", "the process's"])
+def test_on_a_terminal_it_has_prompts_and_hears_of_the_end(shop: Workshop, end: str) -> None:
     program = begin(shop, "gevent", "--set", "backdoor=True")
     master, slave = pty.openpty()
     process = subprocess.Popen(
@@ -153,6 +166,12 @@ def test_on_a_terminal_it_has_prompts_and_hears_of_the_end(shop: Workshop) -> No
     os.write(master, b"    6 * 7\n\n")
     wait_for(b"42")
     wait_for(b">>> ")
+    if end == "Ctrl+D":
+        os.write(master, b"\4")
+        assert process.wait(20) == 0
+        os.close(master)
+        assert program.stops() == 0
+        return
     assert program.stops() == 0
     os.write(master, b"1\n")
     wait_for(b"app.App has ended")

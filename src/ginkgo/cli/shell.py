@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SOCKET = "backdoor.sock"
 
 BANNER = """\
-This is inside {name} (pid {pid}); Ctrl+D leaves it.
+This is inside {name} (pid {pid}); exit() or Ctrl+D leaves it.
   root, settings   the tree, and its configuration
   find(path)       one service of it
   call(function)   have it called in the tree's own thread"""
@@ -58,6 +58,8 @@ def shell(options: argparse.Namespace) -> int:
                 out.stream(content, "")
             elif output:
                 print(output, end="", flush=True)
+            if told.get("left"):
+                break
     return 0
 
 

@@ -1,7 +1,7 @@
 """A Python prompt inside the running process, behind `ginkgoctl shell`, where `backdoor` is True.
 
     ginkgoctl shell ──{"source": ...}──> backdoor.sock ──> a thread for each who has come in
-                    <──{"output", "more"}──
+                    <──{"output", "more", "left"}──
 
 Whoever comes in can do everything that the process can. So it is a unix socket that only the
 process's own user may open, in the runtime folder; who it is the kernel tells, and the log has it.
@@ -176,8 +176,17 @@ class _Session:
     def __init__(self, names: dict[str, Any]) -> None:
         from codeop import CommandCompiler
 
-        self._names = {"__name__": "__console__", "__builtins__": __builtins__, **names}
+        # Python's own exit() would first close the standard input, which is the process's.
+        leave = _Leave()
+        self._names = {
+            "__name__": "__console__",
+            "__builtins__": __builtins__,
+            "exit": leave,
+            "quit": leave,
+            **names,
+        }
         self._compile = CommandCompiler()
+        self._left = False
 
     def serve(self, stream: Stream) -> None:
         """Carry out what comes, a line of JSON each, and answer each with another."""
@@ -188,11 +197,13 @@ class _Session:
                 return  # it does not speak this protocol
             stream.write(json.dumps(self._carry_out(source)).encode("ascii") + b"\n")
             stream.flush()
+            if self._left:
+                return
 
     def _carry_out(self, source: str) -> dict[str, Any]:
         with _Output() as output:
             more = self._run(source)
-        return {"output": output.text(), "more": more}
+        return {"output": output.text(), "more": more, "left": self._left}
 
     def _run(self, source: str) -> bool:
         """Run a statement; True where it is not complete."""
@@ -203,9 +214,21 @@ class _Session:
             return code is None
         except (SyntaxError, ValueError, OverflowError):
             _print_error(depth=0)
-        except BaseException:  # noqa: BLE001 - SystemExit too: it is the shell that it would end
+        except SystemExit:
+            self._left = True  # the shell, and not the process that it looks into
+        except BaseException:  # noqa: BLE001 - whatever is typed ends nothing but itself
             _print_error(depth=1)
         return False
+
+
+class _Leave:
+    """What `exit` and `quit` are in a shell."""
+
+    def __call__(self, _status: object = None) -> None:
+        raise SystemExit
+
+    def __repr__(self) -> str:
+        return "exit() or Ctrl+D leaves the shell; the process goes on"
 
 
 def _print_error(depth: int) -> None:
