@@ -4,6 +4,7 @@ In a test's own process as a `FakeInstance`; as a program ``fake_instance.py NAM
 [no-record]``, driven by lines on its standard input:
 
     state ready           the root is in that state now
+    stopping lame duck    it is about to stop
     trouble PATH STATE    a service is not ready, or failed
     report JSON           what the next reloads report; without JSON they are never done
     deaf                  take no notice of SIGTERM and of the API's stop
@@ -34,6 +35,7 @@ class FakeInstance:
     def __init__(self, name: str = "app") -> None:
         self.name = name
         self.state = "ready"
+        self.stopping: str | None = None
         self.loop = "runs"  # or "late", or known to be "blocked"
         self.troubles: list[dict[str, Any]] = []
         self.report: dict[str, Any] | None = dict(DONE)
@@ -64,6 +66,7 @@ class FakeInstance:
             "failed": [one for one in self.troubles if one["state"] == "failed"],
             "last_reload": None,
             "logfile": self.logfile,
+            "stopping": self.stopping,
         }
 
     def dump(self) -> dict[str, Any]:
@@ -271,6 +274,8 @@ class FakeProcess:
         rest = rest.strip()
         if verb == "state":
             self.fake.become(rest)
+        elif verb == "stopping":
+            self.fake.stopping = rest
         elif verb == "trouble":
             path, state = rest.split()
             self.fake.troubles.append({"path": path, "state": state, "why": "it is a test"})

@@ -171,6 +171,94 @@ def test_stop_returns_when_it_is_gone(shop: Workshop, fake: Start) -> None:
     assert one.program.ends(1) == 0
 
 
+def test_stop_of_the_root_returns_when_it_is_gone(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    run = shop.ctl("fake.App", "stop", "App")
+    assert one.process.poll() is None or one.program.ends() == 0
+    assert re.fullmatch(rf"stopped fake\.App \(pid {one.pid}\) in \d\.\d s\n", run.stdout)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert one.program.ends(1) == 0
+
+
+def test_stop_of_the_root_of_what_will_not_end_escalates(shop: Workshop, fake: Start) -> None:
+    one = fake()
+    one.tell("deaf")
+    run = shop.ctl("fake.App", "stop", "App", "--timeout", "0.1")
+    assert (run.returncode, run.stdout.split()[0]) == (0, "killed")
+    one.clear()
+
+
+# -- advice
+
+
+ADVICE = {
+    "a path without what it begins with": (
+        ("restart", "Db"),
+        66,
+        "There is no service Db: Nothing in the tree has this path",
+        "Did you mean App/Db?",
+    ),
+    "a path like no other": (
+        ("stop", "Nope"),
+        66,
+        "There is no service Nope: Nothing in the tree has this path",
+        "`ginkgoctl TARGET tree` shows those that there are",
+    ),
+    "a service of the log": (
+        ("logs", "--service", "Nope"),
+        66,
+        "There is no service Nope: Nothing in the tree has this path",
+        "`ginkgoctl TARGET tree` shows those that there are",
+    ),
+    "a service of the log that goes on": (
+        ("logs", "-f", "--service", "Db"),
+        66,
+        "There is no service Db: Nothing in the tree has this path",
+        "Did you mean App/Db?",
+    ),
+    "a level": (
+        ("logs", "--level", "lots"),
+        2,
+        "There is no log level 'lots': It is one of debug, info, warning, error, critical",
+        "There are debug, info, warning, error, critical",
+    ),
+    "a kind of event": (
+        ("events", "--kind", "bogus"),
+        66,
+        "There is no kind of event 'bogus': Nothing of that kind has happened",
+        "There are state, failure, backoff, restart, give-up, reload",
+    ),
+    "a service of the events that go on": (
+        ("events", "-f", "--service", "App/Dc"),
+        66,
+        "There is no service App/Dc: Nothing in the tree has this path",
+        "Did you mean App/Db?",
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "status", "what", "do"), ADVICE.values(), ids=ADVICE)
+@pytest.mark.parametrize("by", ["target", "pid"])
+def test_what_is_misspelt_is_told_with_the_next_command(
+    shop: Workshop, fake: Start, by: str, words: tuple[str, ...], status: int, what: str, do: str
+) -> None:
+    one = fake()
+    named = ["fake.App"] if by == "target" else ["-p", str(one.pid)]
+    run = shop.ctl(*named, *words)
+    assert run.returncode == status
+    told = do.replace("TARGET", " ".join(named))
+    assert run.stderr.splitlines() == [f"ginkgoctl: {what}", told]
+
+
+def test_advice_can_be_pasted(shop: Workshop) -> None:
+    target = str(shop.folder / "an app.conf.py")
+    run = shop.ctl(target, "tree")
+    assert run.returncode == 7
+    assert run.stderr.splitlines()[1] == f"`ginkgoctl '{target}' start` starts it"
+    told = json.loads(shop.ctl(target, "tree", "--json").stderr)
+    assert told["error"]["do"] == f"`ginkgoctl '{target}' start` starts it"
+
+
 @pytest.mark.fault(84)
 def test_stop_of_what_does_not_run_is_done(shop: Workshop) -> None:
     run = shop.ctl("stop", NEVER_STARTED)
@@ -384,6 +472,21 @@ def test_wait_notices_the_end_of_what_it_waits_for(shop: Workshop, fake: Start) 
     assert waiting.ends() == 7
     assert "ended before it was ready" in waiting.output
     one.clear()
+
+
+@pytest.mark.parametrize("state", ["ready", "starting", "degraded"])
+def test_a_lame_duck_is_not_ready(shop: Workshop, fake: Start, state: str) -> None:
+    one = fake()
+    one.tell("stopping lame duck")
+    one.tell(f"state {state}")
+    run = shop.ctl("fake.App", "wait", "--for", "ready")
+    assert run.returncode == 70
+    assert run.stderr.splitlines() == [
+        f"ginkgoctl: fake.App is {state}, and about to stop (lame duck): it takes no new work",
+        "`ginkgoctl fake.App wait --for stopped` waits for its end",
+    ]
+    run = shop.ctl("fake.App", "start")
+    assert (run.returncode, "about to stop (lame duck)" in run.stderr) == (75, True)
 
 
 def test_wait_for_what_does_not_run_is_7(shop: Workshop) -> None:

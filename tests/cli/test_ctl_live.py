@@ -111,7 +111,7 @@ def test_status_says_what_is_wrong_and_why(shop: Workshop, app: Program) -> None
     run = shop.ctl("app.App", "restart", "App/Db")
     assert run.returncode == 70
     assert "ginkgoctl: the restart of App/Db in app.App failed: OSError: no route" in run.stderr
-    assert run.stderr.splitlines()[-1] == "see `ginkgoctl logs --service App/Db`"
+    assert run.stderr.splitlines()[-1] == "see `ginkgoctl app.App logs --service App/Db`"
     run = shop.ctl("app.App", "status")
     assert run.returncode == 151
     told = run.stdout.splitlines()

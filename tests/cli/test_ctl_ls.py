@@ -61,3 +61,9 @@ def test_one_that_does_not_answer_does_not_hide_the_others(shop: Workshop, fake:
 def test_a_name_that_it_tells_is_a_target(shop: Workshop, fake: Start) -> None:
     fake("app-1f0c9a2b")
     assert shop.ctl("status", "app-1f0c9a2b").stdout.startswith("app-1f0c9a2b: ready\n")
+
+
+def test_a_lame_duck_is_told(shop: Workshop, fake: Start) -> None:
+    fake().tell("stopping lame duck")
+    told = [line.split() for line in shop.ctl("ls").stdout.splitlines()]
+    assert ["◑", "fake.App", "lame", "duck"] in [line[:4] for line in told]

@@ -93,6 +93,36 @@ def test_nobody_is_refused_while_it_is_run_anew(ground: Ground) -> None:
     assert "ginkgo dev: helper.py changed" in program.lines
 
 
+@pytest.mark.parametrize("target", ["nope.Nope", "apq.App", "app"])
+def test_what_can_never_appear_is_not_waited_for(shop: Workshop, target: str) -> None:
+    write_app(shop, "127.0.0.1:0")
+    run = shop.ginkgo("dev", target)
+    plain = shop.ginkgo(target)
+    assert run.returncode == plain.returncode == 66
+    assert run.stderr.splitlines()[1:] == plain.stderr.splitlines()
+    assert "Waiting" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("class App:\n  if:\n", "invalid syntax"),
+        ("import nope\n", "No module named 'nope'"),
+        ("1 / 0\n", "ZeroDivisionError"),
+        ("class Apq: pass\n", "Did you mean Apq"),
+    ],
+    ids=["a syntax error", "an import", "an exception", "another name"],
+)
+def test_what_can_be_mended_is_waited_for(shop: Workshop, text: str, told: str) -> None:
+    shop.write("app.py", text)
+    program = shop.begin("ginkgo", "dev", "app.App")
+    program.wait_for("Waiting for a change")
+    assert told in program.output
+    write_app(shop, f"127.0.0.1:{free_port()}")
+    program.wait_for("^ginkgo dev: ready in ")
+    assert program.stops() == 0
+
+
 def test_a_syntax_error_is_shown_and_the_tree_before_it_serves_on(shop: Workshop) -> None:
     port = free_port()
     write_app(shop, f"127.0.0.1:{port}")

@@ -15,6 +15,8 @@ from .output import Output, coloured, duration
 if TYPE_CHECKING:
     import argparse
 
+    from ..process.instances import Found
+
 PATIENCE = 0.3
 """Seconds of a start before it is worth telling what it is at."""
 
@@ -50,10 +52,22 @@ def start(options: argparse.Namespace) -> int:
 
 def stop(options: argparse.Namespace) -> int:
     """Stop an instance."""
-    out = Output(as_json=options.json, quiet=options.quiet)
     found, name = locate(options)
+    return stop_found(options, found, name, force=options.force)
+
+
+def stop_found(
+    options: argparse.Namespace,
+    found: Found,
+    name: str,
+    *,
+    force: bool = False,
+    asked: bool = False,
+) -> int:
+    """Stop an instance that was found; see `stopping.stop`."""
+    out = Output(as_json=options.json, quiet=options.quiet)
     timeout = stopping.STOP_TIMEOUT if options.timeout is None else options.timeout
-    report = stopping.stop(found, name, timeout, out.say, force=options.force)
+    report = stopping.stop(found, name, timeout, out.say, force=force, asked=asked)
     out.result(report, *stopped(report, found.reason))
     return 0
 

@@ -64,6 +64,8 @@ def state_of(one: dict[str, Any]) -> str:
     state = str(one.get("state"))
     if state == "unknown" and one.get("running"):
         return "no answer"
+    if one.get("stopping") and state != "stopping":
+        return str(one["stopping"])
     return "degraded" if state == "ready" and one.get("failed") else state
 
 

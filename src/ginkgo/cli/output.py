@@ -23,6 +23,7 @@ SIGNS = {
     "ready": ("\u25cf", "*", "green"),
     "starting": ("\u25d0", "~", "yellow"),
     "stopping": ("\u25d1", "~", "yellow"),
+    "lame duck": ("\u25d1", "~", "yellow"),
     "degraded": ("\u25b2", "!", "yellow"),
     "failed": ("\u2717", "x", "red"),
     "crashed": ("\u2717", "x", "red"),

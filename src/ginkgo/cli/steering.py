@@ -16,6 +16,8 @@ from .texts import text
 if TYPE_CHECKING:
     import argparse
 
+    from ..process.instances import Found
+
 PATIENCE = 60.0
 """Seconds for a stop or a start of a service, unless told otherwise."""
 
@@ -29,10 +31,11 @@ def on_service(options: argparse.Namespace) -> int:
     action, path = options.action, options.arguments[0]
     began = time.monotonic()
     what = f"the {action} of {path}"
-    told, name = _post(options, f"/api/v1/{action}", {"path": path}, what)
+    told, found, name = _post(options, f"/api/v1/{action}", {"path": path}, what)
     if told.get("accepted"):  # it is the root's path: the whole process stops
-        out.result(told, f"asked {name} to stop")
-        return 0
+        from .lifecycle import stop_found
+
+        return stop_found(options, found, name, asked=True)
     took = duration(time.monotonic() - began)
     if told.get("outcome") == "failed":
         raise ApplicationFailed(
@@ -49,7 +52,7 @@ def set_setting(options: argparse.Namespace) -> int:
     out = Output(as_json=options.json, quiet=options.quiet)
     name, value = options.arguments
     body = {"name": name, "value": value, "for": options.lasting}
-    told, _ = _post(options, "/api/v1/set", body, f"the setting of {name}")
+    told, _, _ = _post(options, "/api/v1/set", body, f"the setting of {name}")
     out.result(told, changed(told, name, value, options.lasting))
     return 0
 
@@ -59,8 +62,9 @@ def set_level(options: argparse.Namespace) -> int:
     out = Output(as_json=options.json, quiet=options.quiet)
     logger, level = options.arguments
     body = {"logger": logger, "level": level.upper(), "for": options.lasting}
-    told, _ = _post(options, "/api/v1/log-level", body, f"the level of {logger}")
-    out.result(told, changed(told, f"the level of {logger}", level.upper(), options.lasting))
+    told, _, _ = _post(options, "/api/v1/log-level", body, f"the level of {logger or 'root'}")
+    name = told.get("logger") or "root"  # which stands for the one without a name
+    out.result(told, changed(told, f"the level of {name}", level.upper(), options.lasting))
     return 0
 
 
@@ -101,8 +105,8 @@ def _post(
     path: str,
     body: dict[str, Any],
     what: str,
-) -> tuple[dict[str, Any], str]:
-    """Have something done; returns the answer, and what to call the instance.
+) -> tuple[dict[str, Any], Found, str]:
+    """Have something done; returns the answer, the instance, and what to call it.
 
     Args:
         what: it is, for an error that it took too long.
@@ -113,7 +117,7 @@ def _post(
     with manager.client_of(found, timeout) as client:
         client.get("/api/v1/", timeout=min(timeout, 2.0))  # is anybody there at all?
         try:
-            return client.post(path, body), name
+            return client.post(path, body), found, name
         except NotAnswering:
             raise TemporaryFailure(
                 f"{what} in {name} is asked for, and not done after {timeout:g} s",
@@ -122,7 +126,7 @@ def _post(
             ) from None
         except Refused as refusal:
             if "outcome" in refusal.answer:
-                return refusal.answer, name
+                return refusal.answer, found, name
             if isinstance(refusal, Misunderstood | NoSuchThing):
                 raise
             raise ConfigError(str(refusal), hint=refusal.hint) from None

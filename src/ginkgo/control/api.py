@@ -29,7 +29,7 @@ from . import (
 from .call import Call, Route
 from .door import check_origin
 from .guard import unauthorized
-from .instance import NO_WAY_BACK, Instance
+from .instance import NO_WAY_BACK, Instance, Status
 from .messages import (
     Answer,
     Rejection,
@@ -204,12 +204,13 @@ class Api:
         return state
 
     def _settled(self, state: str) -> bool:
-        now = self.instance.status().get("state", "")
-        return now == state or (state in ("starting", "ready") and now in NO_WAY_BACK)
+        status = self.instance.status()
+        ends = status.get("state") in NO_WAY_BACK or bool(status.get("stopping"))
+        return is_in(status, state) or (state in ("starting", "ready") and ends)
 
     def _waited(self, state: str, *, timed_out: bool) -> Answer:
         status = self.instance.status()
-        reached = status.get("state") == state
+        reached = is_in(status, state)
         return reply(
             {
                 "schema": "ginkgo.wait/1",
@@ -227,6 +228,11 @@ def result_of(status: int) -> str:
         return "ok"
     no = status < HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.SERVICE_UNAVAILABLE
     return "refused" if no else "error"
+
+
+def is_in(status: Status, state: str) -> bool:
+    """Whether an instance is in a state. A lame duck serves on, and is not ready for anything."""
+    return status.get("state") == state and not (state == "ready" and status.get("stopping"))
 
 
 ASK_ROOT = "GET /api/v1/ names all routes."

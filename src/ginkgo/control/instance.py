@@ -72,6 +72,7 @@ class Status(TypedDict, total=False):
     last_reload: Report | None
     logfile: str | None
     blocked: Blocked | None
+    stopping: str | None  # "lame duck" while it serves on and is about to stop, then "stopping"
 
 
 class Tree(TypedDict, total=False):

@@ -230,6 +230,13 @@ def wait_ready(found: Found, name: str, timeout: float | None) -> dict[str, Any]
             if answer.get("reached"):
                 content = answer.get("status")
                 return {**answer, **(content if isinstance(content, dict) else {}), "name": name}
+            told = answer.get("status")
+            ends = told.get("stopping") if isinstance(told, dict) else None
+            if ends and state not in NO_WAY_BACK:
+                raise ApplicationFailed(
+                    f"{name} is {state}, and about to stop ({ends}): it takes no new work",
+                    hint="`ginkgoctl TARGET wait --for stopped` waits for its end",
+                )
             if state in NO_WAY_BACK:
                 raise ApplicationFailed(
                     f"{name} is {state}, and will not become ready",

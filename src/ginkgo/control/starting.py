@@ -112,7 +112,7 @@ def restart(
     if again is None:
         raise TemporaryFailure(
             f"{name} cannot be started again: it is not known how it was started",
-            hint="name its target: `ginkgoctl TARGET restart`",
+            hint="name its target, for example: `ginkgoctl service.conf.py restart`",
         )
     stopped = stop(found, name, stop_timeout, say, force=force)
     if stopped["outcome"] != "not running":
@@ -170,6 +170,11 @@ def _join(found: Found, name: str, timeout: float | None, began: float) -> dict[
     need_running(found, name)
     picture = status(found, name, 5.0)
     verdict = exit_status(picture)
+    if picture.get("stopping"):
+        raise TemporaryFailure(
+            f"{name} (pid {found.pid}) is about to stop ({picture['stopping']})",
+            hint="`ginkgoctl TARGET wait --for stopped`, and start it then",
+        )
     if verdict == UNDER_WAY and picture.get("state") != "stopping":
         wait_ready(found, name, timeout)
         return _started(name, found.pid, "already starting", began)

@@ -30,7 +30,13 @@ GRACE = 5.0
 
 
 def stop(
-    found: Found, name: str, timeout: float, say: Say, *, force: bool = False
+    found: Found,
+    name: str,
+    timeout: float,
+    say: Say,
+    *,
+    force: bool = False,
+    asked: bool = False,
 ) -> dict[str, Any]:
     """Stop an instance and return when its process is gone.
 
@@ -39,6 +45,7 @@ def stop(
         name: what to call it.
         timeout: seconds for the orderly stop.
         force: do not ask: begin with the signals.
+        asked: it has been asked already.
 
     Raises:
         PermissionDenied: it is another user's.
@@ -52,7 +59,7 @@ def stop(
     began = time.monotonic()
     with hold(found) as process:
         stopping = _Stopping(found, process, say)
-        outcome = stopping.run(timeout, force)
+        outcome = stopping.run(timeout, force=force, asked=asked)
     seconds = round(time.monotonic() - began, 3)
     return {
         **report,
@@ -73,9 +80,9 @@ class _Stopping:
         self.signals: list[str] = []
         self.left: list[dict[str, Any]] = []
 
-    def run(self, timeout: float, force: bool) -> str:
+    def run(self, timeout: float, *, force: bool, asked: bool) -> str:
         if not force:
-            if not self.ask():
+            if not asked and not self.ask():
                 self.send(signal.SIGTERM)
                 self.wake()
             if self.process.wait_gone(timeout):

@@ -48,6 +48,7 @@ class Child:
         ending: when its time is over; None as long as nobody has told it to end.
         killed: its time was over.
         asked: it was asked for its files, and has not answered.
+        hopeless: it was the first, and what was named is nowhere: no change of a file mends that.
     """
 
     process: subprocess.Popen[bytes]
@@ -58,6 +59,7 @@ class Child:
     ending: float | None = None
     killed: bool = False
     asked: bool = False
+    hopeless: bool = False
 
     def end(self) -> None:
         """Tell it to stop in order; where there is no tree to stop yet, end it."""
@@ -215,6 +217,9 @@ class Developing:
             return
         if child is self._next:
             self._next = None
+            if child.hopeless and self._status is None:
+                self._status = child.process.returncode
+                return
             stays = self._serving is not None and self._serving.ending is None
             which = " The one before goes on serving." if stays else ""
             self._wait_for_mending(f"it cannot be loaded.{which}")
@@ -261,6 +266,7 @@ class Developing:
                 self._files = set()
                 self._know(message["files"])
             case "failed":
+                child.hopeless = message["hopeless"] and not self._files
                 self._know(message["files"])
             case "files":
                 child.asked = False

@@ -18,6 +18,7 @@ from .dev_channel import DEV_FD, Channel
 from .dev_files import blamed, imported
 from .dev_sockets import Kept, Sockets
 from .running import Running
+from .target import NoSuchModule
 
 _FAREWELL = 5.0  # seconds to stop in order in, when the parent is gone
 
@@ -61,7 +62,8 @@ class Inside:
 
     def failed(self, error: BaseException) -> None:
         """It comes to nothing: say which files it may be because of."""
-        self._channel.send("failed", files=[*imported(), *blamed(error)])
+        hopeless = isinstance(error, NoSuchModule)
+        self._channel.send("failed", files=[*imported(), *blamed(error)], hopeless=hopeless)
 
     def _attach(self, running: Running) -> Beside:
         def changed(state: str) -> None:

@@ -38,6 +38,10 @@ def add_import_paths(*folders: str) -> None:
             at += 1
 
 
+class NoSuchModule(TargetNotFound):
+    """The target that was named on the command line is in no module that there is."""
+
+
 def load_name(dotted: str, said_by: str = "") -> Callable[[], Any]:
     """Import the module of ``module.Class`` and return the class or factory.
 
@@ -46,6 +50,7 @@ def load_name(dotted: str, said_by: str = "") -> Callable[[], Any]:
         said_by: where it was named, for messages: ``app.conf.py:4``.
 
     Raises:
+        NoSuchModule: there is no such module, and no file to mend that in.
         TargetNotFound: there is no such module, or no such name in it.
         ApplicationFailed: the module is there, and importing it raised.
         GinkgoError: that is what importing it raised.
@@ -53,7 +58,7 @@ def load_name(dotted: str, said_by: str = "") -> Callable[[], Any]:
     where = f"{said_by}: " if said_by else ""
     module_name, _, name = dotted.rpartition(".")
     if not module_name or not all(part.isidentifier() for part in dotted.split(".")):
-        raise TargetNotFound(
+        raise (TargetNotFound if said_by else NoSuchModule)(
             f"{where}{dotted!r} is not a target",
             hint="A target is module.Class, module.factory, or a config file such as app.conf.py.",
         )
@@ -80,7 +85,7 @@ def _import(module_name: str, dotted: str, where: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if missing == module_name or module_name.startswith(f"{missing}."):
-            raise TargetNotFound(
+            raise (TargetNotFound if where else NoSuchModule)(
                 f"{where}there is no module {missing!r} (looking for {dotted})",
                 hint=_did_you_mean(missing, _modules_here())
                 or f"It is looked for in {os.getcwd()} and among the installed packages.",
