@@ -266,6 +266,8 @@ class FakeProcess:
         os._exit(self.status)
 
     def read(self) -> None:
+        # A signal that the kernel gives to this thread would not wake the one that waits.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
         for line in sys.stdin:
             self.command(*line.split(maxsplit=1))
             print("did", line.strip(), flush=True)
