@@ -137,3 +137,21 @@ def test_help_begins_as_the_manual_says(capsys: pytest.CaptureFixture[str]) -> N
     assert out.startswith("usage: ginkgoctl [-h] [-v] [-p PID]")
     assert "{start,stop,restart,reload,status," in out
     assert "pid or pidfile to use instead of target" in out
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "app.App set db.host -x",
+        "set app.App db.host -x",
+        "app.App set --for 10m db.host --xy",
+    ],
+)
+def test_a_value_that_begins_with_a_dash_is_told_its_place(given: str) -> None:
+    *rest, value = given.split()
+    with pytest.raises(UsageError) as wrong:
+        parse(given.split())
+    command = f"ginkgoctl {' '.join(rest)} -- {value}"
+    assert wrong.value.hint == f"a value that begins with a dash stands behind --: {command}"
+    options = parse([*rest, "--", value])
+    assert (options.action, options.arguments) == ("set", ["db.host", value])

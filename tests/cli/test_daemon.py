@@ -534,3 +534,24 @@ def test_the_log_can_be_read_after_the_end(app: Workshop) -> None:
     assert result.returncode == 0, result.stderr
     assert "said hello" in result.stdout
     assert result.stdout.splitlines()[-1].endswith("runner: Stopping.")
+
+
+def test_two_targets_with_classes_of_one_name_have_a_log_each(shop: Workshop) -> None:
+    name = f"Twin{os.getpid()}"
+    usual, other = Path(f"/tmp/{name}.log"), Path(f"/tmp/two.{name}.log")
+    for module in ("one", "two"):
+        shop.write(f"{module}.py", SERVICE.replace("class App", f"class {name}"))
+    try:
+        for _ in range(2):  # in the second round it is known where each of them has logged
+            for module, log in (("one", usual), ("two", other)):
+                started = shop.ginkgo("-d", f"{module}.{name}", "--set", f"message={module}")
+                assert started.returncode == 0, started.stderr
+                assert f"[{log}]" in shop.ginkgo(f"{module}.{name}", "-h").stdout
+            for module in ("one", "two"):
+                assert shop.ctl(f"{module}.{name}", "stop").returncode == 0
+        assert "said two" not in usual.read_text()
+        assert "said one" not in other.read_text()
+        assert usual.read_text().count("said one") == other.read_text().count("said two") == 2
+    finally:
+        usual.unlink(missing_ok=True)
+        other.unlink(missing_ok=True)

@@ -102,10 +102,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     Raises:
         UsageError: they make no sense.
     """
+    from ..core.errors import UsageError
     from .arguments import parser
 
     about = {name: (follows, text) for name, (_, follows, text) in ACTIONS.items()}
-    options = parser(about).parse_intermixed_args(arguments)
+    try:
+        options = parser(about).parse_intermixed_args(arguments)
+    except UsageError as error:
+        error.hint = _behind_dashes(arguments, str(error)) or error.hint
+        raise
     words: list[str] = options.words
     at = _place_of_action(words, targeted=options.pid is None)
     options.action = words.pop(at)
@@ -115,6 +120,18 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     _check(options)
     _read_lasting(options)
     return options
+
+
+def _behind_dashes(arguments: list[str], wrong: str) -> str | None:
+    """How to set what begins with a dash, if that is what somebody wanted."""
+    _, found, value = wrong.partition("unrecognized arguments: ")
+    if not found or "set" not in arguments or value not in arguments:
+        return None
+    from shlex import join
+
+    rest = [one for one in arguments if one != value]
+    command = join(["ginkgoctl", *rest, "--", value])
+    return f"a value that begins with a dash stands behind --: {command}"
 
 
 def _place_of_action(words: list[str], *, targeted: bool) -> int:

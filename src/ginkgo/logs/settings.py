@@ -26,14 +26,17 @@ def default_logfile(name: str) -> str:
     return f"/tmp/{name.replace('/', '-')}.log"  # noqa: S108
 
 
-def log_settings(name: str) -> type[LogSettings]:
+def log_settings(name: str, logfile: str | None = None) -> type[LogSettings]:
     """Declare the settings, for a process whose root service has that name.
 
     They are declared for as long as the class that is returned is kept.
 
     Args:
         name: of the root service; the default of `logfile` has it, and `-h` shows that default.
+        logfile: that default, where it is another one.
     """
+
+    usual = default_logfile(name) if logfile is None else logfile
 
     class Declared(LogSettings):
         logconfig: str | dict[str, Any] | None = Setting(
@@ -44,7 +47,7 @@ def log_settings(name: str) -> type[LogSettings]:
         )
         logfile: str = Setting(
             "logfile",
-            default=default_logfile(name),
+            default=usual,
             help="Path to primary log file. Ignored if logconfig is set.",
         )
         loglevel: str | int | dict[str, str | int] = Setting(

@@ -19,10 +19,11 @@ from ..core.errors import GinkgoError
 from ..core.service import Service
 from ..logs import hiding
 from ..logs import setup as logs
-from ..logs.settings import LogSettings, log_settings
+from ..logs.settings import LogSettings, default_logfile, log_settings
 from . import validation
+from .instances import last_logfile
 from .options import Options
-from .places import is_config_file
+from .places import all_folders, candidates, instance_name, is_config_file
 from .settings import ProcessSettings
 from .target import (
     add_import_paths,
@@ -80,7 +81,7 @@ def load(options: Options, *, strict: bool = False, check: bool = True) -> Loade
     else:
         add_import_paths(os.getcwd())
         factory, label = load_name(options.target), options.target
-    log = log_settings(label.rpartition(".")[2])()
+    log = log_settings(label.rpartition(".")[2], _logfile(options.target, label))()
     if check:
         validation.check_start(process, log, options.target, daemon=options.daemon, strict=strict)
         _apply_timeouts(process)
@@ -135,6 +136,20 @@ def configure(
 
 def _change(change: dict[str, str]) -> dict[str, str]:
     return {"name": change.pop("path"), **change}
+
+
+def _logfile(target: str, label: str) -> str:
+    """Where a daemon logs by default: 0.6's /tmp/CLASS.log, unless that is another instance's.
+
+    Two targets may have classes of one name, and one file would hold what both say. What an
+    instance logged to is known after its end too, so that each keeps its own.
+    """
+    usual = default_logfile(label.rpartition(".")[2])
+    name = instance_name(target)
+    own = candidates(name)
+    others = (folder for folder in all_folders() if folder not in own)
+    taken = any(last_logfile(folder) == usual for folder in others)
+    return default_logfile(name) if taken else usual
 
 
 def _apply_timeouts(process: ProcessSettings) -> None:
