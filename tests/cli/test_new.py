@@ -25,8 +25,12 @@ def test_a_new_project_passes_its_test_and_runs(shop: Workshop) -> None:
     checked = shop.ginkgo("check", "--strict", "hello_world.conf.py")
     assert checked.returncode == 0, checked.stderr
     port = free_port()
-    program = shop.begin("ginkgo", "dev", "--set", f"address=127.0.0.1:{port}")
-    program.wait_for("^ginkgo dev: ready in ")
+    page = free_port()
+    changes = [f"address=127.0.0.1:{port}", f"control=127.0.0.1:{page}"]
+    program = shop.begin("ginkgo", "dev", *(word for one in changes for word in ("--set", one)))
+    program.wait_for(f"^ginkgo dev: ready in .*; its page is http://127.0.0.1:{page}/")
+    with urllib.request.urlopen(f"http://127.0.0.1:{page}", timeout=20) as answer:
+        assert b"<title>" in answer.read()
     with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=20) as answer:
         assert answer.read() == b"Hello, World!\n"
     shop.folder.joinpath("hello_world.conf.py").write_text(

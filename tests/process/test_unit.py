@@ -147,3 +147,12 @@ def test_a_dockerfile_is_as_it_was_read(tmp_path: Path) -> None:
     assert text + "\n" == (GOLDEN / "Dockerfile").read_text()
     (warning,) = unreachable(what)
     assert warning.startswith("App/Log listens on 127.0.0.1:514: nobody outside")
+
+
+def test_a_control_address_that_ends_in_the_container_is_told() -> None:
+    (warning,) = unreachable(replace(PLAIN, control="127.0.0.1:9100"))
+    assert warning.startswith("control is 127.0.0.1:9100: nobody outside the container reaches")
+    assert 'Set control = "0.0.0.0:9100" and a control_token' in warning
+    open_one = replace(PLAIN, control="0.0.0.0:9100")
+    assert unreachable(open_one) == []
+    assert "EXPOSE 9100/tcp" in dockerfile(open_one, "1.0.0").splitlines()

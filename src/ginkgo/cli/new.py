@@ -43,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
         f"{name}/ is made. Next:\n"
         f"  cd {name}\n"
         "  ginkgo dev          run it, and anew when a file of it changes: http://127.0.0.1:8000\n"
+        "                      and its page: http://127.0.0.1:8001\n"
         "  python3 -m pytest   test it"
     )
     return 0

@@ -30,6 +30,9 @@ CONFIG = """\
 service = "$name.$Name"
 greeting = "Hello"
 address = "127.0.0.1:8000"
+
+# Its page for a browser, /metrics and the probes; without this line there are none.
+control = "127.0.0.1:8001"
 """
 
 TEST = '''\
@@ -90,6 +93,7 @@ Says hello to whoever asks by HTTP.
 
     ginkgo dev                        run it, and anew when a file of it changes
     curl http://127.0.0.1:8000
+    xdg-open http://127.0.0.1:8001    see how it is
     python3 -m pytest                 test it
 
     ginkgo $name.conf.py -h           its settings

@@ -49,6 +49,7 @@ class Deployment:
         umask: as four octal digits; empty where the setting says nothing.
         listens: the servers.
         writes: folders that it has to be able to write, beside its own.
+        control: the address of the page, the metrics and the probes; empty for none.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Deployment:
     umask: str = ""
     listens: tuple[Listens, ...] = ()
     writes: tuple[str, ...] = ()
+    control: str = ""
 
     @property
     def low_ports(self) -> bool:
@@ -107,6 +109,7 @@ def deployment_of(options: Options, name: str | None = None) -> Deployment:
         umask="" if process.umask is None else f"{_umask(process.umask):04o}",
         listens=listens,
         writes=tuple(sorted({os.path.dirname(os.path.abspath(each)) for each in files})),
+        control=process.control or "",
     )
 
 

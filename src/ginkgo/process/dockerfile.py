@@ -11,7 +11,9 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterator
 
+from ..servers.addresses import Address
 from .deployment import Deployment
 from .places import is_config_file
 
@@ -32,13 +34,14 @@ def dockerfile(what: Deployment, version: str) -> str:
     probe = ["ginkgoctl", target, "status", "--quiet"]
     python = ".".join(map(str, sys.version_info[:2]))
     patience = math.ceil(what.shutdown_timeout) + 5
-    ports = sorted(
-        {
-            (each.address.port, "udp" if each.datagram else "tcp")
-            for each in what.listens
-            if each.address.port
-        }
-    )
+    ports = {
+        (each.address.port, "udp" if each.datagram else "tcp")
+        for each in what.listens
+        if each.address.port
+    }
+    control = _address(what.control)
+    if control is not None and control.port and not control.is_loopback:
+        ports.add((control.port, "tcp"))
     lines = [
         "# By `ginkgo dockerfile`: made from the settings of the target; make it anew when they",
         "# change. It has to be given the time that it needs to stop, and can do without a",
@@ -52,7 +55,7 @@ def dockerfile(what: Deployment, version: str) -> str:
         *_installation(what.folder, version),
         f"ENV XDG_RUNTIME_DIR={RUN} GINKGO_LOGFORMAT=json PYTHONDONTWRITEBYTECODE=1",
         f"USER {UID}",
-        *(f"EXPOSE {port}/{protocol}" for port, protocol in ports),
+        *(f"EXPOSE {port}/{protocol}" for port, protocol in sorted(ports)),
         "STOPSIGNAL SIGTERM",
         f"HEALTHCHECK --start-period={math.ceil(2 * what.start_timeout)}s --interval=10s "
         f"--timeout=5s CMD {json.dumps(probe)}",
@@ -62,12 +65,27 @@ def dockerfile(what: Deployment, version: str) -> str:
 
 
 def unreachable(what: Deployment) -> list[str]:
-    """The servers that nobody outside the container can reach, each in words."""
-    return [
+    """What nobody outside the container can reach, each in words."""
+    servers = [
         f"{each.path} listens on {each.address}: nobody outside the container reaches it there"
         for each in what.listens
         if each.address.is_loopback and not each.address.path
     ]
+    return [*servers, *_control(what.control)]
+
+
+def _address(control: str) -> Address | None:
+    return Address.parse(control) if control else None
+
+
+def _control(given: str) -> Iterator[str]:
+    address = _address(given)
+    if address is not None and address.is_loopback:
+        yield (
+            f"control is {given}: nobody outside the container reaches its page, /metrics and "
+            f'the probes there. Set control = "0.0.0.0:{address.port}" and a control_token, or ask '
+            "by `docker exec`"
+        )
 
 
 def _target(what: Deployment) -> str:
