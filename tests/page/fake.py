@@ -100,7 +100,7 @@ class Fake:
     def find(self, path: str) -> dict[str, Any]:
         return next(each for each in walk(self.tree) if each["path"] == path)
 
-    def event(self, path: str, kind: str, state: str, text: str | None = None) -> None:
+    def event(self, path: str, kind: str, state: str, text: str | None = None, **more: Any) -> None:
         """Something happens."""
         event = {
             "number": len(self.events) + 1,
@@ -110,6 +110,7 @@ class Fake:
             "state": state,
             "cause": [],
             "text": text or state,
+            **more,
         }
         self.events.append(event)
         self.send("events", message("event", event))
@@ -118,7 +119,7 @@ class Fake:
         self, path: str, state: str, why: str | None = None, text: str | None = None
     ) -> None:
         """A service comes to a state."""
-        self.find(path).update(state=state, why=why)
+        self.find(path).update(state=state, why=why, since=rfc3339(time.time()))
         self.event(path, "failure" if state == "failed" else "state", state, text)
 
     def log(self, text: str, level: str = "INFO", service: str = "Shop") -> None:
@@ -274,6 +275,10 @@ def message(event: str, data: dict[str, Any]) -> str:
     return f"id: {data.get('number', 0)}\nevent: {event}\ndata: {json.dumps(data)}\n\n"
 
 
+def rfc3339(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+
+
 def walk(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield tree
     for child in tree["children"]:
@@ -281,7 +286,7 @@ def walk(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def trouble(each: dict[str, Any]) -> dict[str, Any]:
-    return {"path": each["path"], "state": each["state"], "why": each["why"]}
+    return {name: each[name] for name in ("path", "state", "since", "why")}
 
 
 def passes(line: dict[str, Any], query: dict[str, str]) -> bool:

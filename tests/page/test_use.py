@@ -132,6 +132,51 @@ def test_an_action_that_is_refused_says_why(window: Open, address: Address, fake
     expect(said).to_have_count(0)
 
 
+def test_what_was_typed_stays_until_it_is_taken(window: Open, address: Address, fake: Fake) -> None:
+    fake.actions = True
+    fake.refuse = {
+        "what": "shop.rate was not set",
+        "why": "it has to be int, and is 'lots'",
+        "do": "`ginkgoctl TARGET settings` shows what there is.",
+    }
+    page = window(f"{address.url}#/settings")
+    page.get_by_role("button", name="Set shop.rate for now …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Value").fill("lots")
+    dialog.get_by_label("For").select_option("1 hour")
+    dialog.get_by_role("button", name="Set").click()
+    expect(dialog.get_by_role("alert")).to_have_text(
+        "shop.rate was not set: it has to be int, and is 'lots'. "
+        "`ginkgoctl shop.conf.py settings` shows what there is."
+    )
+    expect(dialog.get_by_label("Value")).to_have_value("lots")
+    expect(dialog.get_by_label("Value")).to_be_focused()
+    expect(dialog.get_by_label("For")).to_have_value("3600")
+    look_for_violations(page, "a dialog with an error")
+
+    fake.refuse = None
+    dialog.get_by_label("Value").fill("40")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("shop.rate is set.")).to_be_visible()
+    expect(dialog).to_have_count(0)
+    assert [body["value"] for _, body in fake.asked] == ["lots", "40"]
+
+
+def test_a_dialog_is_left_after_an_error_too(window: Open, address: Address, fake: Fake) -> None:
+    fake.actions = True
+    fake.refuse = {"what": "No", "why": "it is a test", "do": "Leave it."}
+    page = window(f"{address.url}#/logs")
+    page.get_by_role("button", name="Level of a logger …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Logger").fill("nope")
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("alert")).to_have_text("No: it is a test. Leave it.")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    page.get_by_role("button", name="Level of a logger …").click()
+    expect(dialog.locator(".wrong")).to_be_empty()
+
+
 # -- the connection
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.page.fake import Address, Fake, node, setting
+from tests.page.fake import Address, Fake, node, rfc3339, setting
 
 Open = Callable[..., Page]
 
@@ -44,6 +45,71 @@ def test_a_failure_and_its_end_are_seen_as_they_happen(page: Page, fake: Fake) -
     expect(page.get_by_role("heading", level=1)).to_contain_text("All 8 services are ready")
     expect(wrong.locator("li")).to_have_count(0)
     expect(mailer.locator(".state")).to_have_text("ready")
+
+
+def test_since_when_something_is_wrong_is_told(page: Page, fake: Fake) -> None:
+    fake.find("Shop/Mailer").update(state="failed", why="the relay is gone")
+    fake.more |= {"since": rfc3339(time.time() - 242), "state": "degraded"}
+    fake.event("Shop/Mailer", "failure", "failed")
+    wrong = page.get_by_role("list", name="What to know").locator("li")
+    expect(wrong).to_have_text(
+        re.compile(r"Shop/Mailer the relay is gone . down since .*\d\d:\d\d:00, for .*")
+    )
+    state = page.locator(".facts div", has_text="degraded")
+    expect(state).to_have_text(re.compile(r"Statedegraded since .*\d\d:\d\d:\d\d, for 4 min .*"))
+
+
+BY = "127.0.0.1:40312"
+DEEDS = {
+    "set": (
+        {"name": "shop.rate", "value": 40, "old": 20, "until": None, "by": BY},
+        f"the setting shop.rate is 40, it was 20; by {BY}",
+    ),
+    "log-level": (
+        {"name": "shop.db", "value": "DEBUG", "old": "INFO", "until": None, "by": BY},
+        f"the level of shop.db is DEBUG, it was INFO; by {BY}",
+    ),
+    "put-back": (
+        {"what": "set", "name": "shop.rate", "value": 20, "old": 40, "until": None},
+        "the setting shop.rate is 20 again: the time of 40 is over",
+    ),
+    "lame-duck": (
+        {"seconds": 5.0, "by": "SIGTERM"},
+        "lame duck: it stops in 5 s, and serves until then; by SIGTERM",
+    ),
+    "asked": ({"action": "stop", "by": BY}, "as the process says it"),
+    "reload": (
+        {"outcome": "refused", "refused": ["shop.conf.py:3: no"], "by": BY},
+        "as the process says it",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DEEDS)
+def test_what_operators_do_is_told_in_words(
+    window: Open, address: Address, fake: Fake, kind: str
+) -> None:
+    data, text = DEEDS[kind]
+    page = window(f"{address.url}#/events")
+    fake.event("Shop", kind, "ready", "as the process says it", **data)
+    first = page.locator(".events li").first
+    expect(first.locator(".text")).to_have_text(text)
+    shape = {"lame-duck": "stopping", "reload": "degraded"}.get(kind, "other")
+    expect(first.locator(f".is-{shape}")).to_have_count(1)
+    page.get_by_label("Kind of event").select_option(kind)
+    expect(page.locator(".events li")).to_have_count(1)
+
+
+def test_what_holds_for_now_is_told_with_what_comes_after(page: Page, fake: Fake) -> None:
+    soon = rfc3339(time.time() + 600)
+    fake.more["for_now"] = [
+        {"what": "set", "name": "shop.rate", "until": soon, "value": 40, "back_to": 20},
+        {"what": "log-level", "name": "shop.db", "until": None, "value": "DEBUG"},
+    ]
+    fake.event("Shop", "set", "ready")
+    told = page.get_by_role("list", name="What to know")
+    expect(told).to_contain_text(re.compile(r"shop\.rate is set to 40 for .* more, then it is 20"))
+    expect(told).to_contain_text("shop.db has the level DEBUG until it is stopped")
 
 
 def test_a_service_that_comes_and_goes_is_in_the_tree_as_long_as_it_is_there(

@@ -9,15 +9,18 @@ import { live, refresh } from "./live.js";
 //   command: the same in a shell
 //   verb: what the button says; grave: whether something ends by it
 //   fields: what is asked for besides
-export function ask({ title, effect, command, verb, grave = false, fields = [] }) {
+// `send(values)` is tried before it closes: what was typed stays there until it is taken.
+export function ask({ title, effect, command, verb, grave = false, fields = [] }, send = null) {
   const dialog = document.getElementById("ask");
   const before = document.activeElement;
+  const wrong = h("p", { class: "wrong", role: "alert" });
   const form = h(
     "form",
     { method: "dialog" },
     h("h2", { id: "ask-title" }, title),
     h("p", { id: "ask-effect" }, effect),
     fields,
+    wrong,
     command && h("p", { class: "hint" }, "In a shell: ", h("code", {}, command)),
     h(
       "div",
@@ -32,6 +35,7 @@ export function ask({ title, effect, command, verb, grave = false, fields = [] }
     event.preventDefault();
     form.requestSubmit(form.querySelector("[value=yes]"));
   });
+  if (send) form.addEventListener("submit", (event) => attempt(event, form, wrong, send));
   dialog.replaceChildren(form);
   dialog.returnValue = "no";
   dialog.showModal();
@@ -47,18 +51,46 @@ export function ask({ title, effect, command, verb, grave = false, fields = [] }
   });
 }
 
+async function attempt(event, form, wrong, send) {
+  if (event.submitter?.value !== "yes") return;
+  event.preventDefault();
+  const yes = event.submitter;
+  yes.disabled = true;
+  say(wrong, "");
+  try {
+    await send(Object.fromEntries(new FormData(form)));
+    if (form.isConnected) form.closest("dialog").close("yes");
+  } catch (error) {
+    if (!form.isConnected || !form.closest("dialog").open) tell("failed", told(error));
+    say(wrong, told(error));
+    yes.disabled = false;
+    form.querySelector("input, select")?.focus();
+  }
+}
+
 // Ask, do, and say what came of it. `body(values)` is what is sent, `done(answer)` what is said.
 export async function act(question, path, body, done) {
-  const values = await ask(question);
-  if (values === null) return;
-  tell("working", `${question.title.replace(/\?$/, "")} …`);
-  try {
-    tell("ready", done(await post(path, body(values))));
-  } catch (error) {
-    const why = error.why ?? "the connection broke, or no answer came in time";
-    tell("failed", sentences(`${error.message}${why && `: ${why}`}`, error.do));
+  const send = async (values) => tell("ready", done(await post(path, body(values))));
+  if (question.fields) {
+    if ((await ask(question, send)) === null) return;
+  } else {
+    const values = await ask(question);
+    if (values === null) return;
+    tell("working", `${question.title.replace(/\?$/, "")} …`);
+    try {
+      await send(values);
+    } catch (error) {
+      tell("failed", told(error));
+    }
   }
   refresh();
+}
+
+// An error in words: what happened, why, and what to do, with the commands for this instance.
+export function told(error) {
+  const why = error.why ?? "the connection broke, or no answer came in time";
+  const advice = (error.do ?? "").replaceAll("ginkgoctl TARGET", command());
+  return sentences(`${error.message}${why && `: ${why}`}`, advice);
 }
 
 function sentences(...texts) {

@@ -4,7 +4,7 @@ import { shell } from "./ask.js";
 import { h, later, say } from "./dom.js";
 import { live } from "./live.js";
 import { eventList, events } from "./parts.js";
-import { count } from "./words.js";
+import { count, KINDS } from "./words.js";
 
 export function eventsView(_path, query) {
   const list = eventList();
@@ -23,14 +23,14 @@ export function eventsView(_path, query) {
         const chosen = kind.value;
         kind.replaceChildren(
           h("option", { value: "" }, "Every kind"),
-          ...there.map((name) => h("option", { value: name, selected: name === chosen }, name)),
+          ...there.map((name) => h("option", { value: name, selected: name === chosen }, KINDS[name] ?? name)),
         );
       }
       const wanted = text.value.trim().toLowerCase();
       const shown = live.events.filter(
         (event) =>
           (!kind.value || event.kind === kind.value) &&
-          (!wanted || `${event.path} ${event.text} ${event.kind}`.toLowerCase().includes(wanted)),
+          (!wanted || `${event.path} ${event.text} ${event.kind} ${KINDS[event.kind] ?? ""}`.toLowerCase().includes(wanted)),
       );
       say(found, shown.length === live.events.length ? count(shown.length, "event") : `${shown.length} of ${count(live.events.length, "event")}`);
       events(list, shown);

@@ -1,7 +1,7 @@
 // The log as it is written: the last lines, then each new one; filtered where it is kept.
 
 import { get, listen } from "./api.js";
-import { act, action, allowed, command, shell } from "./ask.js";
+import { act, action, allowed, command, shell, told } from "./ask.js";
 import { h, later, say } from "./dom.js";
 import { live } from "./live.js";
 import { seconds, terms } from "./parts.js";
@@ -68,7 +68,7 @@ export function logsView(_path, query) {
     try {
       await get("log", { ...filter(), lines: 1 });
     } catch (error) {
-      if (mine === round) say(note, [error.message, error.why].filter(Boolean).join(": "));
+      if (mine === round) say(note, told(error));
     }
   }
 

@@ -6,7 +6,7 @@ import { Graphs } from "./graphs.js";
 import { live } from "./live.js";
 import { eventList, events, facts, section, troubles } from "./parts.js";
 import { Tree } from "./tree.js";
-import { bytes, clock, count, duration, lag, moment, now, overall, percent, reason } from "./words.js";
+import { bytes, clock, count, duration, lag, moment, now, overall, percent, reason, since } from "./words.js";
 
 const EVENTS = 20;
 
@@ -59,7 +59,7 @@ function wrong(status) {
   const items = [];
   for (const each of status.failed ?? []) {
     const { path, state } = each;
-    items.push({ key: path, state: state === "ready" ? "degraded" : "failed", path, text: reason(each) || state });
+    items.push({ key: path, state: state === "ready" ? "degraded" : "failed", path, text: because(each, state === "ready" ? "" : "down ") || state });
   }
   const blocked = status.blocked?.now;
   if (blocked) {
@@ -69,7 +69,7 @@ function wrong(status) {
   }
   for (const each of status.not_ready ?? []) {
     const { path, state } = each;
-    items.push({ key: `${path}/`, state, path, text: [state, reason(each)].filter(Boolean).join(": ") });
+    items.push({ key: `${path}/`, state, path, text: [state, because(each, "")].filter(Boolean).join(": ") });
   }
   const last = status.last_reload;
   if (last && last.outcome !== "done") {
@@ -84,18 +84,27 @@ function wrong(status) {
     const text = `${each.name} is ${each.new} in the configuration (${each.origin ?? "?"}), and in effect only after a restart`;
     items.push({ key: `/restart ${each.name}`, state: "degraded", text });
   }
-  for (const { what, name, until } of status.for_now ?? []) {
+  for (const { what, name, until, value, back_to: after } of status.for_now ?? []) {
     const long = until ? `for ${duration(moment(until) - now())} more` : "until it is stopped";
-    const text = what === "set" ? `The setting ${name} is set ${long}` : `The logger ${name} has another level ${long}`;
+    const is = value == null ? "" : ` to ${value}`;
+    const then = after == null ? "" : `, then it is ${after} again`;
+    const text = what === "set" ? `The setting ${name} is set${is} ${long}${then}` : `The logger ${name} has ${value == null ? "another level" : `the level ${value}`} ${long}${then}`;
     items.push({ key: `/${what} ${name}`, state: "other", text });
   }
   return items;
+}
+
+// Why, and since when.
+function because(each, down) {
+  const when = since(each.since);
+  return [reason(each), when && `${down}${when}`].filter(Boolean).join(" – ");
 }
 
 function known(status) {
   const { blocked } = status;
   return [
     ["Target", status.target],
+    ["State", status.since && !["ready", "starting"].includes(status.state) ? `${status.state} ${since(status.since)}` : null],
     ["Started", clock(status.started_at)],
     ["Process", status.pid],
     ["CPU", Number.isFinite(status.cpu) ? percent(status.cpu) : null],

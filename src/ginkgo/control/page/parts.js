@@ -3,7 +3,7 @@
 import { act, action, allowed, command } from "./ask.js";
 import { h, keyed, say, serviceLink, set, show, symbol } from "./dom.js";
 import { live } from "./live.js";
-import { clock, count, duration, iso, moment, now } from "./words.js";
+import { clock, count, duration, happened, iso, moment, now } from "./words.js";
 
 export function section(title, ...children) {
   return h("section", {}, h("h2", {}, title), ...children);
@@ -40,7 +40,13 @@ const EVENT_STATES = {
   "give-up": "failed",
   backoff: "starting",
   restart: "ready",
+  asked: "other",
+  "lame-duck": "stopping",
+  set: "other",
+  "log-level": "other",
+  "put-back": "other",
 };
+const OUTCOMES = { refused: "degraded", failed: "failed", busy: "other" };
 
 export function eventList() {
   return h("ol", { class: "events" });
@@ -56,7 +62,7 @@ export function events(list, items) {
       h(
         "li",
         {},
-        symbol(EVENT_STATES[event.kind] ?? event.state),
+        symbol(OUTCOMES[event.outcome] ?? EVENT_STATES[event.kind] ?? event.state),
         h("time", { datetime: iso(event.time), title: iso(event.time) }, clock(event.time)),
         h("div", {}, serviceLink(event.path), " ", h("span", { class: "text" }, eventText(event))),
       ),
@@ -64,15 +70,17 @@ export function events(list, items) {
 }
 
 function eventText(event) {
+  const words = happened(event);
+  if (words) return words;
   // The path stands before it already.
   const text = event.text?.replace(`: ${event.path}: `, ": ");
   if (text && event.kind === "backoff") {
     return text.replace(/, seconds (\d[\d.]*)/, (_, seconds) => ` of ${Number(Number(seconds).toPrecision(2))} s`);
   }
   if (text) return text;
-  const words = event.kind === "state" ? event.state : event.kind;
+  const what = event.kind === "state" ? event.state : event.kind;
   const cause = event.cause?.at(-1);
-  return cause ? `${words}: ${cause.path}: ${cause.error}: ${cause.message}` : words;
+  return cause ? `${what}: ${cause.path}: ${cause.error}: ${cause.message}` : what;
 }
 
 export function settingList() {

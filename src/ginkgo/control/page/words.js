@@ -91,6 +91,41 @@ export function count(number, one, many = `${one}s`) {
   return `${Number(number).toLocaleString("en")} ${number === 1 ? one : many}`;
 }
 
+// "since 12:03:11, for 4 min 2 s"; nothing where it is not known.
+export function since(value) {
+  const seconds = moment(value);
+  return Number.isFinite(seconds) ? `since ${clock(value)}, for ${duration(now() - seconds)}` : "";
+}
+
+// Kinds of events as people call them; an application's own are named as they are.
+export const KINDS = {
+  state: "State",
+  failure: "Failure",
+  backoff: "Wait for a restart",
+  restart: "Restart",
+  "give-up": "Give-up",
+  reload: "Reload",
+  asked: "Asked for",
+  "lame-duck": "Lame duck",
+  set: "Setting",
+  "log-level": "Log level",
+  "put-back": "Put back",
+};
+
+// What an event tells, where its data say more than its text.
+export function happened(event) {
+  const { kind, name, old, value, until, what, seconds, by } = event;
+  const subject = (one) => (one === "log-level" ? `the level of ${name}` : `the setting ${name}`);
+  const who = by ? `; by ${by}` : "";
+  if ((kind === "set" || kind === "log-level") && name) {
+    const end = until ? ` until ${clock(until)}` : "";
+    return `${subject(kind)} is ${value}${end}, it was ${old}${who}`;
+  }
+  if (kind === "put-back" && name) return `${subject(what)} is ${value} again: the time of ${old} is over`;
+  if (kind === "lame-duck" && by) return `lame duck: it stops in ${duration(seconds)}, and serves until then${who}`;
+  return "";
+}
+
 // Why a service is as it is, without its path, which stands before it already.
 export function reason({ why, path }) {
   return why?.startsWith(`${path}: `) ? why.slice(path.length + 2) : (why ?? "");
