@@ -219,14 +219,15 @@ ADVICE = {
     "a level": (
         ("logs", "--level", "lots"),
         2,
-        "There is no log level 'lots': It is one of debug, info, warning, error, critical",
+        "There is no log level 'lots': No line of the log has it",
         "There are debug, info, warning, error, critical",
     ),
     "a kind of event": (
         ("events", "--kind", "bogus"),
         66,
         "There is no kind of event 'bogus': Nothing of that kind has happened",
-        "There are state, failure, backoff, restart, give-up, reload",
+        "There are state, failure, backoff, restart, give-up, reload, "
+        "asked, lame-duck, set, log-level, put-back",
     ),
     "a service of the events that go on": (
         ("events", "-f", "--service", "App/Dc"),

@@ -20,7 +20,19 @@ PATIENCE = 0.3
 """Seconds for an instance's answer; somebody has pressed a key and waits."""
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-KINDS = ("state", "failure", "backoff", "restart", "give-up", "reload")
+KINDS = (
+    "state",
+    "failure",
+    "backoff",
+    "restart",
+    "give-up",
+    "reload",
+    "asked",
+    "lame-duck",
+    "set",
+    "log-level",
+    "put-back",
+)
 SHELLS = ("bash", "zsh", "fish")
 SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/@+,:=-")
 

@@ -32,7 +32,8 @@ COMPARED = 2000
 
 ASK_TREE = "`ginkgoctl TARGET tree` shows those that there are."
 
-KINDS = (STATE, FAILURE, BACKOFF, RESTART, GIVE_UP, RELOAD)
+OPERATORS = ("asked", "lame-duck", "set", "log-level", "put-back")
+KINDS = (STATE, FAILURE, BACKOFF, RESTART, GIVE_UP, RELOAD, *OPERATORS)
 """The kinds of events that there may be, even if none has happened yet."""
 
 
@@ -228,7 +229,7 @@ def _at_least(level: str) -> Callable[[Line], bool]:
     known = logging.getLevelNamesMapping()
     number = known.get(level.upper())
     if number is None:
-        why = f"It is one of {', '.join(LEVELS)}."
+        why = "No line of the log has it."
         reject(400, f"There is no log level {level!r}", why, suggestion(level.lower(), LEVELS))
     return lambda line: line.level is None or known.get(line.level, number) >= number
 

@@ -45,7 +45,7 @@ def wait(call: Call) -> Answer | None:
     """Answer when the root is in a state: `?state=ready&timeout=30`."""
     state = call.query.get("state", "ready")
     if state not in STATES:
-        why = f"One of {', '.join(STATES)} can be waited for."
+        why = "It cannot be waited for."
         reject(400, f"There is no state {state!r}", why, suggestion(state, STATES))
     return call.api.wait(call, state, call.seconds("timeout", 30.0))
 
