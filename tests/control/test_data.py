@@ -385,6 +385,14 @@ def test_events_of_a_service_that_was_removed_are_found(served: Served) -> None:
     assert served.json("GET /api/v1/log?service=App/Pool")[0] == 200
 
 
+def test_lines_of_a_service_that_was_removed_are_found(served: Served) -> None:
+    record = logging.LogRecord("app", logging.INFO, "", 1, "App/Old: gone", (), None)
+    assert served.json("GET /api/v1/log?service=App/Old")[0] == 404
+    served.instance.ring.handle(record)
+    status, told = served.json("GET /api/v1/log?service=App/Old")
+    assert (status, [line["service"] for line in told["lines"]]) == (200, ["App/Old"])
+
+
 def test_a_kind_of_the_application_s_own_is_one_once_it_has_happened(served: Served) -> None:
     assert served.json("GET /api/v1/events?kind=deploy")[0] == 404
     served.instance.happen(1, kind="deploy")

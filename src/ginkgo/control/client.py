@@ -59,6 +59,10 @@ STATES = {
 class Unreachable(Unavailable):
     """Nobody listens on the control socket, or it is not there."""
 
+    def __init__(self, message: str) -> None:
+        hint = "`ginkgoctl TARGET status` says whether it runs; `ginkgoctl TARGET stop` ends it"
+        super().__init__(message, hint=hint)
+
 
 class NotAnswering(TemporaryFailure):
     """The process is there, and does not answer.

@@ -70,16 +70,18 @@ def checked_path(call: Call, name: str) -> str | None:
     A service that was removed is not in the tree any more, and what happened to it is to be found.
 
     Raises:
-        Rejection: neither the tree nor an event knows it.
+        Rejection: neither the tree nor an event, or line of the log, knows it.
     """
     path = call.query.get(name)
     if not path:
         return None
     instance = call.api.instance
-    if path not in instance.paths() and not any(
-        _within(event["path"], path) for event in instance.events()
-    ):
-        no_service(call, path)
+    if path not in instance.paths():
+        gone = {event["path"] for event in instance.events()}
+        if name == "service":
+            gone |= {line.service for line in instance.log(MOST) if line.service}
+        if not any(_within(one, path) for one in gone):
+            no_service(call, path)
     return path
 
 
