@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
-from ginkgo.core.events import BACKOFF, FAILURE, GIVE_UP, RELOAD, RESTART, STATE
+from ginkgo.core.events import KINDS
 from ginkgo.logs.ring import Line
 
 from .call import Call, Route
@@ -31,10 +31,6 @@ COMPARED = 2000
 """Paths that one which is not there is compared with: others wait meanwhile."""
 
 ASK_TREE = "`ginkgoctl TARGET tree` shows those that there are."
-
-OPERATORS = ("asked", "lame-duck", "set", "log-level", "put-back")
-KINDS = (STATE, FAILURE, BACKOFF, RESTART, GIVE_UP, RELOAD, *OPERATORS)
-"""The kinds of events that there may be, even if none has happened yet."""
 
 
 def service(call: Call) -> Answer:
