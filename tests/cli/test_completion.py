@@ -11,7 +11,9 @@ import pytest
 from tests.cli.conftest import Start
 from tests.workshop import Workshop
 
+from ginkgo.cli import candidates
 from ginkgo.cli.ctl import ACTIONS
+from ginkgo.core import events
 
 
 def complete(shop: Workshop, *words: str, shell: str = "bash") -> list[str]:
@@ -112,3 +114,7 @@ def test_another_shell_is_told_which_there_are(shop: Workshop) -> None:
     run = shop.ctl("completion", "tcsh")
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr == "ginkgoctl: there is no completion for 'tcsh'\none of bash, zsh, fish\n"
+
+
+def test_the_kinds_of_events_are_those_that_there_are() -> None:
+    assert candidates.KINDS == events.KINDS

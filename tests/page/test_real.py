@@ -161,8 +161,12 @@ def test_what_is_confirmed_is_done_and_written_to_the_log(instance: Instance, wi
 
     page.get_by_role("link", name="Overview").click()
     expect(
-        page.get_by_text(re.compile("The setting feed.rate is set (to 40 )?for 9 min"))
+        page.get_by_text(re.compile("The setting feed.rate is set to 40 for 9 min"))
     ).to_be_visible()
+    done = page.locator(".events").get_by_text(
+        re.compile("the setting feed.rate is 40 until .* by 127")
+    )
+    expect(done).to_be_visible()
     page.get_by_role("button", name="Stop …").click()
     page.get_by_role("dialog").get_by_role("button", name="Stop everything").click()
     assert instance.program.ends() == 0
