@@ -116,6 +116,25 @@ class Address:
         return f"{host}:{self.port}"
 
 
+def without_mapping(sockname: Any) -> Any:
+    """The address of a peer, as it would be on a socket that is for one version of IP alone.
+
+    Args:
+        sockname: what a socket for both versions gave for it: an IPv4 address is mapped into IPv6
+            there (RFC 4291, section 2.5.5.2).
+    """
+    if sockname[0].startswith("::ffff:"):
+        return sockname[0][7:], sockname[1]
+    return sockname
+
+
+def client_name(sockname: Any) -> str:
+    """Who is at the other side, for the log."""
+    if isinstance(sockname, tuple):
+        return str(Address.of(sockname))
+    return "a client of the unix socket"
+
+
 AddressLike = Address | str | int | tuple[Any, ...] | list[Any]
 """What may be given where an address is wanted."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.errors import Unavailable
-from .addresses import Address, AddressLike
+from .addresses import AddressLike, client_name, without_mapping
 from .asyncio_server import Handler, Server
 from .listen import Listener, bind
 from .traffic import Traffic
@@ -116,8 +116,8 @@ class DatagramServer(Server):
         except ConnectionError:
             return True  # an earlier answer did not reach its addressee (udp(7))
         self._traffic.count(received=len(data))
-        if self._dual_stack and address[0].startswith("::ffff:"):
-            address = (address[0][7:], address[1])
+        if self._dual_stack:
+            address = without_mapping(address)
         self._begin(DatagramHandler(data, address))
         return True
 
@@ -143,6 +143,4 @@ class DatagramHandler(Handler):
 
     @property
     def peer(self) -> str:
-        if isinstance(self.address, tuple):
-            return f"a datagram from {Address.of(self.address)}"
-        return "a datagram from a client of the unix socket"
+        return f"a datagram from {client_name(self.address)}"

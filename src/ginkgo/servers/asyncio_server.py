@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..async_.asyncio_operations import stack_of
-from .addresses import Address, AddressLike
+from .addresses import AddressLike, client_name, without_mapping
 from .listen import BACKLOG, Listener, bind
 from .listening import (
     BATCH,
@@ -404,7 +404,7 @@ class Connection(Handler, socket.socket):
     @property
     def peer(self) -> str:
         if self.family == socket.AF_UNIX:
-            return "a client of the unix socket"
+            return client_name(None)
         try:
             address = (
                 self.getpeername()
@@ -413,10 +413,7 @@ class Connection(Handler, socket.socket):
             )
         except OSError:
             address = None
-        if address is None:
-            return "a client"
-        host, port, *_ = address
-        return str(Address(host.removeprefix("::ffff:"), port))
+        return "a client" if address is None else client_name(without_mapping(address))
 
     def _real_close(self, *args: Any) -> None:
         add_traffic(self)

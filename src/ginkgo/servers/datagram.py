@@ -10,7 +10,7 @@ import gevent
 from gevent.socket import wait_write
 
 from ..core.errors import Unavailable
-from .addresses import Address, AddressLike
+from .addresses import AddressLike, client_name, without_mapping
 from .listen import Listener, bind
 from .server import Handler, Server
 from .traffic import Traffic
@@ -98,8 +98,8 @@ class DatagramServer(Server):
         except ConnectionError:
             return True  # an earlier answer did not reach its addressee (udp(7))
         self._traffic.count(received=len(data))
-        if self._dual_stack and address[0].startswith("::ffff:"):
-            address = (address[0][7:], address[1])
+        if self._dual_stack:
+            address = without_mapping(address)
         self._begin(DatagramHandler(self, data, address))
         return True
 
@@ -129,6 +129,4 @@ class DatagramHandler(Handler):
 
     @property
     def peer(self) -> str:
-        if isinstance(self.address, tuple):
-            return f"a datagram from {Address.of(self.address)}"
-        return "a datagram of the unix socket"
+        return f"a datagram from {client_name(self.address)}"

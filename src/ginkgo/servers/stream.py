@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
-from .addresses import Address, AddressLike
+from .addresses import AddressLike, client_name, without_mapping
 from .connection import Connection
 from .listen import BACKLOG, Listener, bind
 from .listening import GONE
@@ -108,8 +108,8 @@ class StreamServer(Server):
         except BaseException:
             os.close(fd)
             raise
-        if self._dual_stack and address[0].startswith("::ffff:"):
-            address = (address[0][7:], address[1])
+        if self._dual_stack:
+            address = without_mapping(address)
         self._begin(StreamHandler(self, connection, address))
         return True
 
@@ -174,9 +174,7 @@ class StreamHandler(Handler):
 
     @property
     def peer(self) -> str:
-        if isinstance(self.address, tuple):
-            return str(Address.of(self.address))
-        return "a client of the unix socket"
+        return client_name(self.address)
 
     def hang_up(self) -> None:
         self.socket.hang_up()

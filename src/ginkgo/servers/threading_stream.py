@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..async_.threading_waits import Stopping
-from .addresses import Address, AddressLike
+from .addresses import AddressLike, client_name, without_mapping
 from .listen import BACKLOG, Listener, bind
 from .listening import GONE
 from .threading_server import Handler, Server
@@ -113,8 +113,8 @@ class StreamServer(Server):
         connection = Connection(*self._kind, fd)
         connection.settimeout(None)  # whatever the process's default is
         connection.traffic = self._traffic
-        if self._dual_stack and address[0].startswith("::ffff:"):
-            address = (address[0][7:], address[1])
+        if self._dual_stack:
+            address = without_mapping(address)
         self._begin(StreamHandler(self, connection, address))
         return True
 
@@ -179,9 +179,7 @@ class StreamHandler(Handler):
 
     @property
     def peer(self) -> str:
-        if isinstance(self.address, tuple):
-            return str(Address.of(self.address))
-        return "a client of the unix socket"
+        return client_name(self.address)
 
     def hang_up(self) -> None:
         hang_up(self.socket)

@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..async_.threading_waits import Stopping
 from ..core.errors import ConfigError
-from .addresses import Address, AddressLike
+from .addresses import AddressLike, client_name
 from .error_log import ErrorLog
 from .http_body import Body, BodyError
 from .http_fields import LONGEST_LINE, FieldError, Fields
@@ -409,6 +409,4 @@ class Request:
             self._answer_plainly("500 Internal Server Error")
 
     def _peer(self) -> str:
-        if isinstance(self._address, tuple):
-            return str(Address.of(self._address))
-        return "a client of the unix socket"
+        return client_name(self._address)

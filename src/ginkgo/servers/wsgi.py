@@ -25,7 +25,7 @@ import gevent
 from gevent import pywsgi
 
 from ..core.errors import ConfigError
-from .addresses import Address, AddressLike
+from .addresses import AddressLike, client_name
 from .error_log import ErrorLog
 from .http_fields import Fields
 from .listen import BACKLOG
@@ -283,8 +283,7 @@ class _Requests(_PywsgiHandler):  # type: ignore[misc]
         )
 
     def _peer(self) -> str:
-        address = self.client_address
-        return str(Address.of(address)) if isinstance(address, tuple) else "a client of the socket"
+        return client_name(self.client_address)
 
 
 def _joined(handler_class: type[Any]) -> type[Any]:
