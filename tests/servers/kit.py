@@ -189,7 +189,11 @@ class Kit:
 
     def sets(self, name: str, value: float) -> None:
         """Change a constant of the backend's servers, for this test."""
-        self._monkeypatch.setattr(f"{MODULES[self.backend]}.{name}", value)
+        modules = map(importlib.import_module, ("ginkgo.servers.serving", MODULES[self.backend]))
+        having = [module for module in modules if hasattr(module, name)]
+        assert having
+        for module in having:
+            self._monkeypatch.setattr(module, name, value)
 
     # -- handlers -------------------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ async def get(kit: Kit, server: Any, path: bytes = b"/") -> bytes:
 async def test_a_newcomers_first_request_is_answered_even_if_it_arrives_during_the_stop(
     kit: Kit, asgi: Make, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("ginkgo.servers.asyncio_server.FIRST_WORD", 5.0)
+    monkeypatch.setattr("ginkgo.servers.serving.FIRST_WORD", 5.0)
     async with kit.running(asgi(LOCAL, hello)) as server:
         with kit.connected(server) as client:
             await kit.until(lambda: server.active == 1)

@@ -112,7 +112,7 @@ def test_a_listening_socket_that_somebody_closes_fails_the_service(run: Any):
 def test_who_has_said_a_word_is_idle_and_does_not_wait_for_newcomers(
     run: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("ginkgo.servers.server.FIRST_WORD", 20.0)
+    monkeypatch.setattr("ginkgo.servers.serving.FIRST_WORD", 20.0)
     server = run(StreamServer(LOCAL, echo, drain_timeout=30))
     clients = [connect(server) for _ in range(10)]
     for client in clients:

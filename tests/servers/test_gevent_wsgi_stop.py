@@ -66,7 +66,7 @@ def timed(stop: Callable[[], object]) -> float:
 def test_idle_kept_connections_are_closed_at_once(
     run: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("ginkgo.servers.server.FIRST_WORD", 20.0)
+    monkeypatch.setattr("ginkgo.servers.serving.FIRST_WORD", 20.0)
     server = run(WSGIServer(LOCAL, hello, drain_timeout=30))
     clients = [connect(server) for _ in range(20)]
     for client in clients:

@@ -12,7 +12,7 @@ import pytest
 
 from ginkgo.async_.threading import StreamServer
 from ginkgo.async_.threading_primitives import Event
-from ginkgo.servers import threading_server
+from ginkgo.servers import serving, threading_server
 
 LIMIT = 10.0  # seconds
 
@@ -108,6 +108,40 @@ def test_a_handler_that_reads_on_after_the_end_is_ended(run, connect):
 # -- stopping ---------------------------------------------------------------------------------
 
 
+class Door:
+    """A server's guard, before which the last step of a handler waits until the stop has looked."""
+
+    def __init__(self, server: StreamServer) -> None:
+        self._guard = server._guard
+        self._server = server
+        self._entered = 0
+        self.reached, self._may_pass = threading.Event(), threading.Event()
+
+    def __enter__(self) -> None:
+        if "handler" in threading.current_thread().name:
+            self._entered += 1
+            if self._entered == 2:  # it has been counted, and is to be forgotten now
+                self.reached.set()
+                assert self._may_pass.wait(LIMIT)
+        self._guard.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._guard.release()
+        if self._server._emptied is not None:
+            self._may_pass.set()
+
+
+def test_one_that_ends_while_the_stop_begins_is_not_waited_for_any_more(run, connect):
+    server = run(StreamServer(("127.0.0.1", 0), echo, drain_timeout=4.0))
+    server._guard = door = Door(server)
+    connect(server).close()
+    assert door.reached.wait(LIMIT)
+    before = time.monotonic()
+    server.stop()
+    assert time.monotonic() - before < 2.0
+    assert (server.handled, server.cut) == (1, 0)
+
+
 @pytest.mark.parametrize("waits_by", ["facade", "socket"])
 def test_one_that_does_not_finish_is_cut(run, connect, caplog, waits_by):
     began, never = Event(), Event()
@@ -130,7 +164,7 @@ def test_one_that_does_not_finish_is_cut(run, connect, caplog, waits_by):
 
 @pytest.mark.fault(72)
 def test_one_that_lets_nothing_end_it_is_shown_and_left_behind(run, connect, caplog, monkeypatch):
-    monkeypatch.setattr(threading_server, "CUT_TIME", 0.05)
+    monkeypatch.setattr(serving, "CUT_TIME", 0.05)
     began, may_end = Event(), threading.Event()
 
     def hang_in_c(connection: Any, address: Any) -> None:

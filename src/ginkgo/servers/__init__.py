@@ -9,12 +9,13 @@
     http_fields     the header of an HTTP request, read strictly      http_body: its body
     retry           how long to wait between two attempts
 
-    listening       what the servers of all backends have in common
-    reconnecting    what their clients have
+    listening       what all servers have in common: where they listen, and what they count
+    serving         how they take in what comes, and stop
+    reconnecting    what their clients have in common
 
     threading_*     on threads: server, stream, datagram, client, wsgi
 
-    server          on gevent: what all servers have in common: bind, take in, drain, cut
+    server          on gevent: what its servers have in common
     stream          the server of streams      connection, tls_connection: what its handler gets
     datagram        the server of datagrams
     wsgi            the web server

@@ -1,4 +1,4 @@
-"""What all servers on asyncio have in common; :mod:`ginkgo.servers.server` says how they stop.
+"""What all servers on asyncio have in common; :mod:`ginkgo.servers.serving` says how they stop.
 
 Whatever comes in is accepted here and not by the loop's own servers, so that a limit, a lack of
 descriptors and a stop mean the same on every backend.
@@ -7,38 +7,27 @@ descriptors and a stop mean the same on every backend.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..async_.asyncio_operations import stack_of
 from .addresses import AddressLike, client_name, without_mapping
 from .listen import BACKLOG, Listener, bind
-from .listening import (
-    BATCH,
-    BREATHER,
-    CUT_TIME,
-    FIRST_WORD,
-    GONE,
-    OUT_OF_RESOURCES,
-    Listening,
-)
+from .listening import BREATHER, GONE
+from .serving import BaseHandler, Serving, out_of_resources
 from .tls import Certificate
 from .traffic import add_traffic
 
 if TYPE_CHECKING:
     import ssl
 
-logger = logging.getLogger(__name__)
-
 Kind = tuple[int, int, int]
 """Of a socket: its family, type and protocol."""
 
 
-class Handler:
+class Handler(BaseHandler):
     """What serves one connection or datagram.
 
     Attributes:
@@ -52,18 +41,14 @@ class Handler:
     is_new = False
 
     @property
-    def peer(self) -> str:
-        """Whom it serves, for the log."""
-        raise NotImplementedError
+    def where(self) -> str:
+        return stack_of(self.task)
 
     def tell(self) -> None:
         """The server stops: come to an end."""
 
-    def hang_up(self) -> None:
-        """Close what it works on, now."""
 
-
-class Server(Listening):
+class Server(Serving):
     """A server on asyncio; see :class:`~ginkgo.servers.listening.Listening`."""
 
     backend: str | None = "asyncio"
@@ -74,23 +59,23 @@ class Server(Listening):
         self._loop: asyncio.AbstractEventLoop
         self._reading = False
         self._breather: asyncio.TimerHandle | None = None
-        self._waiting: list[Handler] = []
-        self._emptied: asyncio.Event | None = None
         self._late: set[Handler] = set()  # those that were queued when the server was stopped
-        # In the order in which they came. A set of thousands may take three times the memory.
-        self._handlers: dict[Any, None] = {}  # type: ignore[assignment]
-
-    # -- what a kind of server has to say --------------------------------------------------------
-
-    def _take_in(self) -> bool:
-        """Take one in; False when nothing waits. In the loop: it may not block."""
-        raise NotImplementedError
 
     async def _attend(self, handler: Any) -> None:
         """Serve what was taken in, until it is done."""
         raise NotImplementedError
 
-    # -- taking in -------------------------------------------------------------------------------
+    def _is_new(self, handler: Handler) -> bool:
+        return handler.is_new
+
+    def _tell(self, handler: Handler) -> None:
+        self._late.discard(handler)
+        handler.tell()
+
+    def _task_of(self, handler: Handler) -> Any:
+        return handler.task
+
+    # -- taking in, in the loop ------------------------------------------------------------------
 
     def do_start(self) -> Any:
         """Listen, and take in."""
@@ -98,46 +83,36 @@ class Server(Listening):
         self._loop = asyncio.get_running_loop()
         self._resume()
 
-    def _readable(self) -> None:
-        """Something waits to be taken in."""
-        limit = self.max_active
-        try:
-            for _ in range(BATCH):
-                if limit is not None and len(self._handlers) >= limit:
-                    self._pause()
-                    return
-                if not self._take_in():
-                    return
-        except Exception as error:  # noqa: BLE001 - told by the service; the loop is no place for it
-            self._pause()
-            if isinstance(error, MemoryError) or getattr(error, "errno", 0) in OUT_OF_RESOURCES:
-                self._breather = self._loop.call_later(BREATHER, self._resume)
-                self._complain(error)
-            else:
-                self.spawn(_fail, error)
-
     def _pause(self) -> None:
         if self._reading and self._listener is not None:
             self._reading = False
             self._loop.remove_reader(self._listener.socket.fileno())
 
     def _resume(self) -> None:
-        if self._breather is not None:
-            self._breather.cancel()
-            self._breather = None
+        self._breathe_no_more()
         if not self._reading and not self.draining and self._listener is not None:
             self._reading = True
             self._loop.add_reader(self._listener.socket.fileno(), self._readable)
 
-    def _begin(self, handler: Handler) -> None:
-        """Start a handler. What comes in at the last moment may have to wait for its turn."""
-        self.accepted += 1
-        if self.draining and self.max_active is not None and self.active >= self.max_active:
-            self._waiting.append(handler)
-            return
+    def _has_room(self) -> None:
+        if not self._reading and self._breather is None:
+            self._resume()
+
+    def _cannot_take_in(self, error: Exception) -> None:
+        if out_of_resources(error):
+            self._breather = self._loop.call_later(BREATHER, self._resume)
+            self._complain(error)
+        else:
+            self.spawn(_fail, error)
+
+    def _breathe_no_more(self) -> None:
+        if self._breather is not None:
+            self._breather.cancel()
+            self._breather = None
+
+    def _serve(self, handler: Handler) -> None:
         if self.draining:
             self._late.add(handler)
-        self._handlers[handler] = None
         handler.task = self._loop.create_task(self._carry_out(handler))
 
     async def _carry_out(self, handler: Handler) -> None:
@@ -151,91 +126,20 @@ class Server(Listening):
             handler.hang_up()
             self._ended(handler)
 
-    def _ended(self, handler: Handler) -> None:
-        """A handler is at its end."""
-        self._handlers.pop(handler, None)
-        if not self._reading and self._breather is None:
-            self._resume()
-        if self._waiting:
-            waiting = self._waiting.pop(0)
-            self._handlers[waiting] = None
-            waiting.task = self._loop.create_task(self._carry_out(waiting))
-            waiting.tell()  # what its peer has sent is there by now, and will be read
-        elif self._emptied is not None and not self._handlers:
-            self._emptied.set()
-
     # -- stopping --------------------------------------------------------------------------------
 
     async def do_stop(self) -> Any:
         """Take in no more, let the handlers finish, and cut those that do not."""
-        began = time.monotonic()
-        self.draining = True
-        try:
-            self._take_in_the_last()
-            if self._closes_first:
-                self.unbind()
-            self._let_askers_go()
-            await self._drain()
-            await self._cut(began, CUT_TIME)
-        except BaseException:
-            await self._cut(began, 0.0)  # the stop is broken into: there is no time left
-            raise
-        finally:
-            self.unbind()
-            self.draining = False
-            self._emptied = None
-            self._late.clear()
+        await self._come_to_rest()
 
-    def _take_in_the_last(self) -> None:
-        """Take in what has been promised to be handled, because it is queued; then no more."""
+    def _look_no_more(self) -> None:
         self._pause()
-        if self._breather is not None:
-            self._breather.cancel()
-            self._breather = None
-        if self._listener is None or self._given is not None:
-            return  # a given socket goes on listening, for whoever has given it
-        if self._listener.kept:
-            return
-        self._listener.withdraw()
-        try:
-            for _ in range(BACKLOG):  # new ones may still come: there is an end to it
-                if not self._take_in():
-                    break
-        except (OSError, MemoryError) as error:
-            logger.warning("%s: could not take in all that waited: %s", self.path, error)
+        self._breathe_no_more()
 
-    def _let_askers_go(self) -> None:
-        """A handler that asked for this stop waits for it; nobody may wait for that handler."""
-        if self._operation is not None:
-            callers = set(self._operation.callers())
-            self._handlers = {each: None for each in self._handlers if each.task not in callers}
+    def _event(self) -> asyncio.Event:
+        return asyncio.Event()
 
-    async def _drain(self) -> None:
-        if not self._handlers:
-            return
-        self._emptied = asyncio.Event()
-        new = [handler for handler in self._handlers if handler.is_new]
-        for handler in [handler for handler in self._handlers if not handler.is_new]:
-            handler.tell()
-        quick = min(FIRST_WORD, self.drain_timeout)
-        if await self._empty_within(quick):
-            return
-        self._late.clear()
-        for handler in new:
-            if handler in self._handlers:
-                handler.tell()
-        await asyncio.sleep(0)  # those who were idle end now
-        if self._handlers:
-            logger.info(
-                "%s: %d still at work, and has up to %g s to finish",
-                self.path,
-                self.active,
-                self.drain_timeout,
-            )
-            await self._empty_within(self.drain_timeout - quick)
-
-    async def _empty_within(self, seconds: float) -> bool:
-        assert self._emptied is not None  # noqa: S101 - for the type checker
+    async def _emptied_within(self, seconds: float) -> bool:
         try:
             async with asyncio.timeout(seconds):
                 await self._emptied.wait()
@@ -243,21 +147,7 @@ class Server(Listening):
             return False
         return True
 
-    async def _cut(self, began: float, patience: float) -> None:
-        """End what has not ended. Takes at most `patience` seconds."""
-        victims = [*self._handlers, *self._waiting]
-        if not victims:
-            return
-        self.cut += len(victims)
-        logger.warning(
-            "%s: cut %d %s%s after %.1f s",
-            self.path,
-            len(victims),
-            self._noun,
-            "" if len(victims) == 1 else "s",
-            time.monotonic() - began,
-        )
-        self._waiting.clear()
+    async def _end(self, victims: list[Any], patience: float) -> list[Any]:
         tasks = [handler.task for handler in victims if handler.task is not None]
         for task in tasks:
             task.cancel()
@@ -265,17 +155,13 @@ class Server(Listening):
             await asyncio.wait(tasks, timeout=patience / 2)
         for handler in victims:
             handler.hang_up()  # what swallowed the cancellation meets an error now
-        if patience and tasks:
-            _, left = await asyncio.wait(tasks, timeout=patience / 2)
-            for handler in victims:
-                if handler.task in left:
-                    logger.error(
-                        "%s: the handler of %s does not end, and is left behind:\n%s",
-                        self.path,
-                        handler.peer,
-                        stack_of(handler.task),
-                    )
-        self._handlers.clear()
+        if not patience or not tasks:
+            return []
+        _, left = await asyncio.wait(tasks, timeout=patience / 2)
+        return [handler for handler in victims if handler.task in left]
+
+    def _at_rest(self) -> None:
+        self._late.clear()
 
 
 async def _fail(error: Exception) -> None:

@@ -1,42 +1,23 @@
-"""What all servers have in common: they bind, take in, and stop in order.
-
-::
-
-    bind()              may be called before the start, by a runner that still has the privileges
-    do_start            binds if need be: a port that is taken fails the start
-      |                 whatever comes in has a handler, a greenlet of its own
-    do_stop             takes in what waits in the queue, and closes the listening socket
-      |  at once        handlers that are idle are told to end
-      |  drain_timeout  those at work finish it
-      v                 the rest is cut, and counted
-
-A handler is not a task of the service: when it raises, what it worked on is closed and the log
-tells it, and nobody else is harmed.
-"""
+"""What the servers on gevent have in common; :mod:`ginkgo.servers.serving` says how they stop."""
 
 from __future__ import annotations
 
-import logging
-import time
 import traceback
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
 
-from .listen import BACKLOG
-from .listening import BATCH, BREATHER, CUT_TIME, FIRST_WORD, OUT_OF_RESOURCES, Listening
+from .listening import BREATHER
+from .serving import BaseHandler, Serving, out_of_resources
 
 if TYPE_CHECKING:
     _Greenlet = gevent.Greenlet[..., Any]
 else:
     _Greenlet = gevent.Greenlet
 
-logger = logging.getLogger(__name__)
 
-
-class Handler(_Greenlet):
+class Handler(BaseHandler, _Greenlet):
     """The greenlet that handles one connection or one datagram."""
 
     __slots__ = ()
@@ -44,15 +25,12 @@ class Handler(_Greenlet):
     spawning_stack_limit = 0  # it would always be the way from the loop to here
 
     @property
-    def peer(self) -> str:
-        """Whom it serves, for the log."""
-        raise NotImplementedError
-
-    def hang_up(self) -> None:
-        """Close what it works on, even if it never got to run."""
+    def where(self) -> str:
+        frame = self.gr_frame
+        return "".join(traceback.format_stack(frame)).rstrip() if frame else ""
 
 
-class Server(Listening):
+class Server(Serving):
     """A server on gevent; see :class:`~ginkgo.servers.listening.Listening`."""
 
     backend = only_on = "gevent"
@@ -62,23 +40,8 @@ class Server(Listening):
         self._watcher: Any = None
         self._timer: Any = None
         self._paused = False
-        self._waiting: deque[Handler] = deque()
-        self._emptied: Event | None = None
 
-    # -- what a kind of server has to say --------------------------------------------------------
-
-    def _take_in(self) -> bool:
-        """Take one in; False when nothing waits. In the hub: it may not block."""
-        raise NotImplementedError
-
-    def _is_new(self, handler: Any) -> bool:
-        """Whether the handler may still be about to get what its peer sent with its connect."""
-        return False
-
-    def _tell(self, handler: Any) -> None:
-        """Tell a handler that the server stops."""
-
-    # -- taking in -------------------------------------------------------------------------------
+    # -- taking in, in the hub -------------------------------------------------------------------
 
     def do_start(self) -> Any:
         """Listen, and take in."""
@@ -91,24 +54,6 @@ class Server(Listening):
         self._paused = True
         self._resume()
 
-    def _readable(self) -> None:
-        """Something waits to be taken in. Runs in the hub."""
-        limit = self.max_active
-        try:
-            for _ in range(BATCH):
-                if limit is not None and len(self._handlers) >= limit:
-                    self._pause()
-                    return
-                if not self._take_in():
-                    return
-        except Exception as error:  # noqa: BLE001 - told by the service; the hub is no place for it
-            self._pause()
-            if isinstance(error, MemoryError) or getattr(error, "errno", 0) in OUT_OF_RESOURCES:
-                self._timer.again(self._resume)
-                self.spawn(self._complain, error)  # the log may have to wait for a lock
-            else:
-                self.spawn(self._fail, error)
-
     def _pause(self) -> None:
         self._paused = True
         self._watcher.stop()
@@ -119,111 +64,35 @@ class Server(Listening):
             self._timer.stop()
             self._watcher.start(self._readable)
 
-    def _begin(self, handler: Handler) -> None:
-        """Start a handler. What comes in at the last moment may have to wait for its turn."""
-        self.accepted += 1
-        if self.draining and self.max_active is not None and self.active >= self.max_active:
-            self._waiting.append(handler)
-            return
-        self._handlers.add(handler)
-        handler.start()
+    _has_room = _resume
 
-    def _ended(self, handler: Handler) -> None:
-        """A handler is at its end."""
-        self._handlers.discard(handler)
-        if self._paused:
-            self._resume()
-        if self._waiting:
-            waiting = self._waiting.popleft()
-            self._handlers.add(waiting)
-            waiting.start()
-            self._tell(waiting)  # what its peer has sent is there by now, and will be read
-        elif self._emptied is not None and not self._handlers:
-            self._emptied.set()
+    def _cannot_take_in(self, error: Exception) -> None:
+        if out_of_resources(error):
+            self._timer.again(self._resume)
+            self.spawn(self._complain, error)  # the log may have to wait for a lock
+        else:
+            self.spawn(self._fail, error)
+
+    def _serve(self, handler: Handler) -> None:
+        handler.start()
 
     # -- stopping --------------------------------------------------------------------------------
 
-    def do_stop(self) -> Any:
-        """Take in no more, let the handlers finish, and cut those that do not."""
-        began = time.monotonic()
-        self.draining = True
-        try:
-            self._take_in_the_last()
-            if self._closes_first:
-                self.unbind()
-            self._let_askers_go()
-            self._drain()
-            self._cut(began, CUT_TIME)
-        except BaseException:
-            self._cut(began, 0.0)  # the stop is broken into: there is no time left
-            raise
-        finally:
-            self.unbind()
-            self.draining = False
-            self._emptied = None
-
-    def _take_in_the_last(self) -> None:
-        """Take in what has been promised to be handled, because it is queued; then no more."""
+    def _look_no_more(self) -> None:
         if self._watcher is not None:
             self._paused = False
             for watcher in (self._watcher, self._timer):
                 watcher.stop()
                 watcher.close()
             self._watcher = self._timer = None
-        if self._listener is None or self._given is not None:
-            return  # a given socket goes on listening, for whoever has given it
-        if self._listener.kept:
-            return
-        self._listener.withdraw()
-        try:
-            for _ in range(BACKLOG):  # new ones may still come: there is an end to it
-                if not self._take_in():
-                    break
-        except (OSError, MemoryError) as error:
-            logger.warning("%s: could not take in all that waited: %s", self.path, error)
 
-    def _let_askers_go(self) -> None:
-        """A handler that asked for this stop waits for it; nobody may wait for that handler."""
-        if self._operation is not None:
-            self._handlers.difference_update(self._operation.callers())
+    def _event(self) -> Event:
+        return Event()
 
-    def _drain(self) -> None:
-        if not self._handlers:
-            return
-        self._emptied = Event()
-        new = {handler for handler in self._handlers if self._is_new(handler)}
-        for handler in self._handlers - new:
-            self._tell(handler)
-        quick = min(FIRST_WORD, self.drain_timeout)
-        if self._emptied.wait(quick):
-            return
-        for handler in new & self._handlers:
-            self._tell(handler)
-        gevent.sleep(0)  # those who were idle end now
-        if self._handlers:
-            logger.info(
-                "%s: %d still at work, and has up to %g s to finish",
-                self.path,
-                self.active,
-                self.drain_timeout,
-            )
-            self._emptied.wait(self.drain_timeout - quick)
+    async def _emptied_within(self, seconds: float) -> bool:
+        return bool(self._emptied.wait(seconds))
 
-    def _cut(self, began: float, patience: float) -> None:
-        """End what has not ended. Takes at most `patience` seconds."""
-        victims = [*self._handlers, *self._waiting]
-        if not victims:
-            return
-        self.cut += len(victims)
-        logger.warning(
-            "%s: cut %d %s%s after %.1f s",
-            self.path,
-            len(victims),
-            self._noun,
-            "" if len(victims) == 1 else "s",
-            time.monotonic() - began,
-        )
-        self._waiting.clear()
+    async def _end(self, victims: list[Any], patience: float) -> list[Any]:
         gevent.killall(victims, block=False)
         if patience:
             gevent.joinall(victims, timeout=patience / 2)
@@ -231,14 +100,4 @@ class Server(Listening):
             handler.hang_up()  # what swallowed the kill meets an error now
         if patience:
             gevent.joinall(victims, timeout=patience / 2)
-            for handler in victims:
-                if not handler.dead:
-                    frame = handler.gr_frame
-                    stack = "".join(traceback.format_stack(frame)) if frame else ""
-                    logger.error(
-                        "%s: the handler of %s does not end, and is left behind:\n%s",
-                        self.path,
-                        handler.peer,
-                        stack.rstrip(),
-                    )
-        self._handlers.clear()
+        return [handler for handler in victims if patience and not handler.dead]

@@ -1,4 +1,4 @@
-"""What all servers on threads have in common; :mod:`ginkgo.servers.server` says how they stop.
+"""What all servers on threads have in common; :mod:`ginkgo.servers.serving` says how they stop.
 
 ::
 
@@ -13,27 +13,23 @@ handler's own thread alone: another one might have its number in the next moment
 from __future__ import annotations
 
 import contextvars
-import logging
 import os
 import select
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from ..async_.threading_primitives import Event
 from ..async_.threading_waits import Stopping, Strand, Waiter, stack_of, start_thread
-from .listen import BACKLOG
-from .listening import BREATHER, CUT_TIME, FIRST_WORD, OUT_OF_RESOURCES, Listening
-
-logger = logging.getLogger(__name__)
+from .listening import BREATHER, FIRST_WORD
+from .serving import BaseHandler, Serving, out_of_resources
 
 # Threads that wait for the next handler, instead of being made for it.
 MOST_IDLE = 32
 
 
-class Handler:
+class Handler(BaseHandler):
     """What serves one connection or datagram.
 
     Attributes:
@@ -48,22 +44,15 @@ class Handler:
         self.began = time.monotonic()
 
     @property
-    def peer(self) -> str:
-        """Whom it serves, for the log."""
-        raise NotImplementedError
+    def where(self) -> str:
+        return stack_of(self.worker.thread if self.worker else None)
 
     def run(self) -> None:
         """Serve, until it is done. In its own thread; lets no exception out."""
         raise NotImplementedError
 
-    def hang_up(self) -> None:
-        """Make its thread meet an error, or the end of the stream, in what it works on."""
 
-    def drop(self) -> None:
-        """Close what it would have worked on: it has got no thread."""
-
-
-class Server(Listening):
+class Server(Serving):
     """A server on threads; see :class:`~ginkgo.servers.listening.Listening`."""
 
     backend = only_on = "threading"
@@ -74,40 +63,22 @@ class Server(Listening):
         self._traffic_guard = threading.Lock()
         self._acceptor: Acceptor | None = None
         self._crew: Crew | None = None
-        self._waiting: deque[Handler] = deque()
-        self._emptied: Event | None = None
-
-    # -- what a kind of server has to say --------------------------------------------------------
-
-    def _take_in(self) -> bool:
-        """Take one in; False when nothing waits. It may not block."""
-        raise NotImplementedError
 
     def _is_new(self, handler: Any) -> bool:
-        """Whether the handler may still be about to get what its peer sent with its connect."""
         return bool(time.monotonic() - handler.began < FIRST_WORD)
-
-    def _tell(self, handler: Any) -> None:
-        """Tell a handler that the server stops."""
 
     # -- taking in -------------------------------------------------------------------------------
 
     def do_start(self) -> Any:
         """Listen, and take in."""
+        self._crew = Crew(self.path)
         self.bind()
         assert self._listener is not None  # noqa: S101 - for the type checker
-        self._crew = Crew(self.path)
         self._acceptor = Acceptor(self, self._listener.socket.fileno())
 
-    def _begin(self, handler: Handler) -> None:
-        """Start a handler."""
+    def _is_let_in(self, handler: Handler) -> bool:
         with self._guard:
-            self.accepted += 1
-            if self.draining and self.max_active is not None and self.active >= self.max_active:
-                self._waiting.append(handler)  # it came in at the last moment
-                return
-            self._handlers.add(handler)
-        self._serve(handler)
+            return super()._is_let_in(handler)
 
     def _serve(self, handler: Handler) -> None:
         try:
@@ -116,24 +87,15 @@ class Server(Listening):
         except BaseException:  # there is no thread left
             handler.drop()
             with self._guard:
-                self._handlers.discard(handler)
+                self._handlers.pop(handler, None)
             raise
 
-    def _ended(self, handler: Handler) -> None:
-        """A handler is at its end."""
-        acceptor, emptied, waiting = self._acceptor, self._emptied, None
+    def _next_after(self, handler: Handler) -> Any:
         with self._guard:
-            self._handlers.discard(handler)
-            if self._waiting:
-                waiting = self._waiting.popleft()
-                self._handlers.add(waiting)
-            elif self._handlers:
-                emptied = None
-        if waiting is not None:
-            self._serve(waiting)
-            self._tell(waiting)  # what its peer has sent is there by now, and will be read
-        elif emptied is not None:
-            emptied.set()
+            return super()._next_after(handler)
+
+    def _has_room(self) -> None:
+        acceptor = self._acceptor
         if self.max_active is not None and acceptor is not None:
             acceptor.there_is_room()
 
@@ -147,112 +109,41 @@ class Server(Listening):
 
     # -- stopping --------------------------------------------------------------------------------
 
-    def do_stop(self) -> Any:
-        """Take in no more, let the handlers finish, and cut those that do not."""
-        began = time.monotonic()
-        self.draining = True
-        try:
-            self._take_in_the_last()
-            if self._closes_first:
-                self.unbind()
-            self._let_askers_go()
-            self._drain()
-            self._cut(began, CUT_TIME)
-        except BaseException:
-            self._cut(began, 0.0)  # the stop is broken into: there is no time left
-            raise
-        finally:
-            self.unbind()
-            if self._crew is not None:
-                self._crew.end()
-                self._crew = None
-            self.draining = False
-            self._emptied = None
-
-    def _take_in_the_last(self) -> None:
-        """Take in what has been promised to be handled, because it is queued; then no more."""
+    def _look_no_more(self) -> None:
         if self._acceptor is not None:
             self._acceptor.end()
             self._acceptor = None
-        if self._listener is None or self._given is not None or self._crew is None:
-            return  # a given socket goes on listening, for whoever has given it
-        if self._listener.kept:
-            return
-        self._listener.withdraw()
-        try:
-            for _ in range(BACKLOG):  # new ones may still come: there is an end to it
-                if not self._take_in():
-                    break
-        except (OSError, MemoryError, RuntimeError) as error:
-            logger.warning("%s: could not take in all that waited: %s", self.path, error)
 
-    def _let_askers_go(self) -> None:
-        """A handler that asked for this stop waits for it; nobody may wait for that handler."""
-        if self._operation is not None:
-            with self._guard:
-                self._handlers.difference_update(self._operation.callers())
-
-    def _those_at_work(self) -> set[Any]:
+    def _at_work(self) -> list[Any]:
         with self._guard:
-            return set(self._handlers)
+            return super()._at_work()
 
-    def _drain(self) -> None:
-        emptied = self._emptied = Event()
-        at_work = self._those_at_work()
-        if not at_work:
-            return
-        new = {handler for handler in at_work if self._is_new(handler)}
-        for handler in at_work - new:
-            self._tell(handler)
-        quick = min(FIRST_WORD, self.drain_timeout)
-        if emptied.wait(quick):
-            return
-        for handler in new & self._those_at_work():
-            self._tell(handler)
-        if emptied.wait(min(0.01, self.drain_timeout)):  # those who were idle end now
-            return
-        logger.info(
-            "%s: %d still at work, and has up to %g s to finish",
-            self.path,
-            self.active,
-            self.drain_timeout,
-        )
-        emptied.wait(self.drain_timeout - quick)
-
-    def _cut(self, began: float, patience: float) -> None:
-        """End what has not ended. Takes at most `patience` seconds."""
+    def _not_let_in(self) -> list[Any]:
         with self._guard:
-            waiting = list(self._waiting)
-            self._waiting.clear()
-        victims = self._those_at_work().union(waiting)
-        if not victims:
-            return
-        self.cut += len(victims)
-        for handler in waiting:
-            handler.drop()
-        logger.warning(
-            "%s: cut %d %s%s after %.1f s",
-            self.path,
-            len(victims),
-            self._noun,
-            "" if len(victims) == 1 else "s",
-            time.monotonic() - began,
-        )
+            return super()._not_let_in()
+
+    def _event(self) -> Event:
+        return Event()
+
+    async def _emptied_within(self, seconds: float) -> bool:
+        return bool(self._emptied.wait(seconds))
+
+    async def _end(self, victims: list[Any], patience: float) -> list[Any]:
         for handler in victims:
             handler.hang_up()
-            if handler.worker is not None:
-                handler.worker.interrupt(handler)
-        if patience and self._emptied is not None:
-            self._emptied.wait(patience)
-            for handler in victims & self._those_at_work():
-                logger.error(
-                    "%s: the handler of %s does not end, and is left behind:\n%s",
-                    self.path,
-                    handler.peer,
-                    stack_of(handler.worker.thread if handler.worker else None),
-                )
-        with self._guard:
-            self._handlers.clear()
+            worker = handler.worker
+            if worker is not None:
+                worker.interrupt(handler)
+        if not patience:
+            return []
+        self._emptied.wait(patience)
+        left = self._at_work()
+        return [handler for handler in victims if handler in left]
+
+    def _at_rest(self) -> None:
+        if self._crew is not None:
+            self._crew.end()
+            self._crew = None
 
 
 class Acceptor:
@@ -304,13 +195,6 @@ class Acceptor:
             server.spawn(server._fail, error)
         finally:
             self._ended.set()
-
-
-def out_of_resources(error: Exception) -> bool:
-    """Whether it may go better in a moment. Python says RuntimeError when it gets no thread."""
-    if isinstance(error, OSError):
-        return error.errno in OUT_OF_RESOURCES
-    return isinstance(error, MemoryError) or "start new thread" in str(error)
 
 
 class Crew:
