@@ -11,6 +11,7 @@
 
     listening       what all servers have in common: where they listen, and what they count
     serving         how they take in what comes, and stop
+    kinds           what those of connections have in common, and those of datagrams
     reconnecting    what their clients have in common
 
     threading_*     on threads: server, stream, datagram, client, wsgi

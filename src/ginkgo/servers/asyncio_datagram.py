@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import socket
-from collections.abc import Callable
 from typing import Any
 
-from ..core.errors import Unavailable
-from .addresses import AddressLike, client_name, without_mapping
+from .addresses import client_name
 from .asyncio_server import Handler, Server
-from .listen import Listener, bind
-from .traffic import Traffic
-
-# The longest that IP can carry (RFC 768: a length of 16 bits).
-_LONGEST = 65535
+from .kinds import ForDatagrams
 
 
-class DatagramServer(Server):
+class DatagramServer(ForDatagrams, Server):
     """A server that calls ``handle(data, address)`` for each datagram, in its own task.
 
-    Args:
-        address: ``("0.0.0.0", 7000)``, ``"host:port"``, ``":port"``, ``"unix:/path"``, or a socket
-            that is bound already.
-        handle: called with the bytes and the sender's address; None when the subclass has a method
-            `handle`.
-        max_active: how many datagrams may be in work at a time. Those beyond it wait in the
-            kernel's buffer, and when that is full the kernel drops them.
-        drain_timeout: seconds that handlers have at stop to come to their end.
-        mode: the permissions of a unix socket's file.
+    Its arguments are those of :class:`~ginkgo.servers.kinds.ForDatagrams`.
 
     Example:
         >>> class Echo(DatagramServer):
@@ -37,51 +22,17 @@ class DatagramServer(Server):
         ...         await self.sendto(data, address)
     """
 
-    _noun = "datagram"
-    _traffic: Traffic
-    _closes_first = False  # the handlers answer through the same socket
-
-    def __init__(
-        self,
-        address: AddressLike | socket.socket,
-        handle: Callable[..., object] | None = None,
-        *,
-        max_active: int | None = 1000,
-        drain_timeout: float = 5.0,
-        mode: int = 0o600,
-    ) -> None:
-        super().__init__(
-            address, handle, max_active=max_active, drain_timeout=drain_timeout, mode=mode
-        )
-        self._writable: asyncio.Future[None] | None = None
+    _writable: asyncio.Future[None] | None = None
 
     async def sendto(self, data: bytes, address: Any) -> int:
-        """Send a datagram from the server's own address.
+        while (sent := self._sent(data, address)) is None:
+            await self._wait_until_writable()
+        return sent
 
-        Args:
-            data: at most 65507 bytes over UDP.
-            address: as `handle` got it.
+    def _handler_of(self, data: bytes, address: Any) -> DatagramHandler:
+        return DatagramHandler(data, address)
 
-        Returns:
-            How many bytes were sent: all of them.
-
-        Raises:
-            Unavailable: the server does not run.
-            OSError: the kernel refused it.
-        """
-        if self._listener is not None and self._dual_stack and ":" not in address[0]:
-            address = (f"::ffff:{address[0]}", *address[1:])
-        while self._listener is not None:
-            try:
-                sent = int(self._raw.sendto(data, address))
-            except BlockingIOError:
-                await self._until_writable()
-            else:
-                self._traffic.count(sent=sent)
-                return sent
-        raise Unavailable(f"{self.path}: cannot send, the server does not run")
-
-    async def _until_writable(self) -> None:
+    async def _wait_until_writable(self) -> None:
         """Wait until the kernel's buffer has room; all who wait do so together."""
         fd = self._raw.fileno()
         if self._writable is None:
@@ -99,27 +50,6 @@ class DatagramServer(Server):
         if self._writable is not None:
             self._is_writable(self._raw.fileno())
         super().unbind()
-
-    def _listen(self) -> Listener:
-        return bind(self._address, owner=self.path, datagram=True, mode=self.mode)
-
-    def _bound(self, raw: Any, dual_stack: bool) -> None:
-        self._raw = raw
-        self._dual_stack = dual_stack
-        self._traffic = self._traffic or Traffic()
-
-    def _take_in(self) -> bool:
-        try:
-            data, address = self._raw.recvfrom(_LONGEST)
-        except BlockingIOError:
-            return False
-        except ConnectionError:
-            return True  # an earlier answer did not reach its addressee (udp(7))
-        self._traffic.count(received=len(data))
-        if self._dual_stack:
-            address = without_mapping(address)
-        self._begin(DatagramHandler(data, address))
-        return True
 
     async def _attend(self, handler: DatagramHandler) -> None:
         answer = self.handle(handler.data, handler.address)

@@ -7,24 +7,15 @@ descriptors and a stop mean the same on every backend.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..async_.asyncio_operations import stack_of
-from .addresses import AddressLike, client_name, without_mapping
-from .listen import BACKLOG, Listener, bind
-from .listening import BREATHER, GONE
+from .addresses import client_name, without_mapping
+from .kinds import ForConnections
+from .listening import BREATHER
 from .serving import BaseHandler, Serving, out_of_resources
-from .tls import Certificate
 from .traffic import add_traffic
-
-if TYPE_CHECKING:
-    import ssl
-
-Kind = tuple[int, int, int]
-"""Of a socket: its family, type and protocol."""
 
 
 class Handler(BaseHandler):
@@ -168,49 +159,8 @@ async def _fail(error: Exception) -> None:
     raise error
 
 
-class Connections(Server):
-    """A server of connections: TCP, unix sockets, and TLS on either.
-
-    Args:
-        address: ``("0.0.0.0", 7000)``, ``"host:port"``, ``":port"``, ``"unix:/path"``, or a socket
-            that listens already.
-        handle: what serves a connection.
-        backlog: how many connections the kernel may queue.
-        max_connections: how many connections there may be at a time; None for no limit.
-        certfile, keyfile: PEM files; with them the server speaks TLS. Read at :meth:`bind`, and
-            again at a reload, if they have changed.
-        ssl_context: a context of your own, instead of the files.
-        handshake_timeout: seconds that a client has for the TLS handshake.
-        drain_timeout: seconds that connections under way have at stop.
-        mode: the permissions of a unix socket's file.
-    """
-
-    def __init__(
-        self,
-        address: AddressLike | socket.socket,
-        handle: Callable[..., object] | None = None,
-        *,
-        backlog: int = BACKLOG,
-        max_connections: int | None = None,
-        certfile: str | os.PathLike[str] | None = None,
-        keyfile: str | os.PathLike[str] | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        handshake_timeout: float = 10.0,
-        drain_timeout: float = 5.0,
-        mode: int = 0o600,
-    ) -> None:
-        super().__init__(
-            address, handle, max_active=max_connections, drain_timeout=drain_timeout, mode=mode
-        )
-        self.backlog = backlog
-        self.handshake_timeout = handshake_timeout
-        self.tls = bool(certfile or ssl_context)
-        self._certificate = Certificate(certfile, keyfile, ssl_context)
-
-    def bind(self) -> None:
-        if self._listener is None:
-            self._certificate.reload()
-        super().bind()
+class Connections(ForConnections, Server):
+    """A server of connections on asyncio; see :class:`~ginkgo.servers.kinds.ForConnections`."""
 
     def do_start(self) -> Any:
         """Listen, and take in."""
@@ -218,37 +168,8 @@ class Connections(Server):
         if self.tls and not isinstance(self._loop, asyncio.SelectorEventLoop):
             self._traffic = None  # uvloop has closed the socket when we hear of its end
 
-    def do_reload(self) -> Any:
-        """Take a new certificate, if there is one."""
-        self._certificate.reload()
-
-    def _listen(self) -> Listener:
-        return bind(self._address, owner=self.path, backlog=self.backlog, mode=self.mode)
-
-    def _bound(self, raw: Any, dual_stack: bool) -> None:
-        self._accept = raw._accept  # accept() itself asks the socket for its kind each time
-        self._kind = raw.family, raw.type, raw.proto
-
-    def _take_in(self) -> bool:
-        try:
-            fd, _ = self._accept()
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if error.errno in GONE:
-                return True
-            raise
-        try:
-            connection = self._connection(self._kind, fd)
-        except BaseException:
-            os.close(fd)
-            raise
-        self._begin(connection)
-        return True
-
-    def _connection(self, kind: Kind, fd: int) -> Connection:
-        """Make what serves a connection."""
-        raise NotImplementedError
+    def _handler_of(self, connection: Connection, address: Any) -> Connection:
+        return connection
 
     def _connection_of(self, handler: Connection) -> Connection:
         return handler
@@ -279,8 +200,9 @@ class Connection(Handler, socket.socket):
 
     __slots__ = ("server", "task", "traffic", "transport")
 
-    def __init__(self, server: Any, kind: Kind, fd: int) -> None:
-        super().__init__(*kind, fd)
+    def __init__(self, server: Any, fd: int) -> None:
+        family, kind, protocol = server._kind
+        super().__init__(family, kind, protocol, fd)
         self.setblocking(False)
         self.server = server
         self.traffic = server._traffic

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeGuard
 
 from ..core.errors import ConfigError
-from .asyncio_server import Connection, Connections, Kind
+from .asyncio_server import Connection, Connections
 from .listening import FIRST_WORD, raised_by
 from .traffic import add_traffic
 
@@ -23,7 +23,7 @@ class StreamServer(Connections):
     The two are asyncio's. The connection is closed when the handler returns or raises. When the
     server stops, `reader` tells an idle handler the end of the stream, as if the peer had hung up;
     what the handler still has to say is sent. One at work has `drain_timeout` seconds to come to
-    its end. Its arguments are those of :class:`~ginkgo.servers.asyncio_server.Connections`.
+    its end. Its arguments are those of :class:`~ginkgo.servers.kinds.ForConnections`.
 
     Example:
         >>> class Echo(Service):
@@ -36,8 +36,8 @@ class StreamServer(Connections):
         ...             await writer.drain()
     """
 
-    def _connection(self, kind: Kind, fd: int) -> Connection:
-        return StreamConnection(self, kind, fd)
+    def _connection(self, fd: int) -> Connection:
+        return StreamConnection(self, fd)
 
     async def _carry_out(self, connection: Any) -> None:
         """Serve a connection. In one coroutine, because each idle connection keeps it."""
@@ -77,14 +77,6 @@ class StreamServer(Connections):
             connection.end_input()
         return asyncio.StreamWriter(transport, protocol, reader, self._loop)
 
-    def wind_down(self, connection: StreamConnection) -> None:
-        """The server stops: make the handler of this connection come to its end.
-
-        Here it is told the end of the stream at its next read. A subclass that knows where one
-        request ends and the next begins does better; it must not block.
-        """
-        connection.end_input()
-
 
 def _have_raised(
     error: BaseException, *streams: asyncio.StreamReader | asyncio.StreamWriter | None
@@ -106,8 +98,8 @@ class StreamConnection(Connection):
 
     __slots__ = ("is_new", "reader", "told")
 
-    def __init__(self, server: Any, kind: Kind, fd: int) -> None:
-        super().__init__(server, kind, fd)
+    def __init__(self, server: Any, fd: int) -> None:
+        super().__init__(server, fd)
         self.reader: asyncio.StreamReader
         self.told = False
         self.is_new = True
@@ -221,8 +213,8 @@ class ProtocolServer(Connections):
         """Make the protocol of a new connection."""
         raise NotImplementedError
 
-    def _connection(self, kind: Kind, fd: int) -> Connection:
-        return ProtocolConnection(self, kind, fd)
+    def _connection(self, fd: int) -> Connection:
+        return ProtocolConnection(self, fd)
 
     async def _carry_out(self, connection: Any) -> None:
         """Hand the connection over. It is active until the protocol's `connection_lost`."""
@@ -288,8 +280,8 @@ class ProtocolConnection(Connection):
 
     __slots__ = ("protocol",)
 
-    def __init__(self, server: Any, kind: Kind, fd: int) -> None:
-        super().__init__(server, kind, fd)
+    def __init__(self, server: Any, fd: int) -> None:
+        super().__init__(server, fd)
         self.protocol: Any = None
 
     @property

@@ -26,6 +26,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..async_.base import run_to_end
+from .addresses import client_name
 from .listen import BACKLOG
 from .listening import BATCH, CUT_TIME, FIRST_WORD, OUT_OF_RESOURCES, Listening
 
@@ -37,10 +38,12 @@ class BaseHandler:
 
     __slots__: tuple[str, ...] = ()
 
+    address: Any
+
     @property
     def peer(self) -> str:
         """Whom it serves, for the log."""
-        raise NotImplementedError
+        return client_name(self.address)
 
     @property
     def where(self) -> str:

@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gevent
 
-from .addresses import AddressLike, client_name, without_mapping
 from .connection import Connection
-from .listen import BACKLOG, Listener, bind
-from .listening import GONE
+from .kinds import ForConnections
 from .server import Handler, Server
-from .tls import Certificate
-
-if TYPE_CHECKING:
-    import ssl
 
 
-class StreamServer(Server):
+class StreamServer(ForConnections, Server):
     """A server that calls ``handle(socket, address)`` for each connection, in its own greenlet.
 
     The connection is closed when the handler returns or raises. When the server stops, `recv` tells
     an idle handler the end of the stream, as if the peer had hung up; what it still has to say is
     sent. A handler at work has `drain_timeout` seconds to come to its end.
 
-    Args:
-        address: ``("0.0.0.0", 7000)``, ``"host:port"``, ``":port"``, ``"unix:/path"``, or a socket
-            that listens already.
-        handle: called with the socket (:class:`~ginkgo.servers.connection.Connection`) and the
-            peer's address; None when the subclass has a method `handle`.
-        backlog: how many connections the kernel may queue.
-        max_connections: how many connections there may be at a time; None for no limit.
-        certfile, keyfile: PEM files; with them the server speaks TLS. Read at :meth:`bind`, and
-            again at a reload, if they have changed.
-        ssl_context: a context of your own, instead of the files.
-        handshake_timeout: seconds that a client has for the TLS handshake.
-        drain_timeout: seconds that connections under way have at stop.
-        mode: the permissions of a unix socket's file.
-
-    Attributes:
-        tls: whether it speaks TLS.
+    The socket is a :class:`~ginkgo.servers.connection.Connection`. The arguments are those of
+    :class:`~ginkgo.servers.kinds.ForConnections`.
 
     Example:
         >>> class Echo(Service):
@@ -54,64 +31,13 @@ class StreamServer(Server):
         ...             socket.sendall(data)
     """
 
-    def __init__(
-        self,
-        address: AddressLike | socket.socket,
-        handle: Callable[..., object] | None = None,
-        *,
-        backlog: int = BACKLOG,
-        max_connections: int | None = None,
-        certfile: str | os.PathLike[str] | None = None,
-        keyfile: str | os.PathLike[str] | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        handshake_timeout: float = 10.0,
-        drain_timeout: float = 5.0,
-        mode: int = 0o600,
-    ) -> None:
-        super().__init__(
-            address, handle, max_active=max_connections, drain_timeout=drain_timeout, mode=mode
-        )
-        self.backlog = backlog
-        self.handshake_timeout = handshake_timeout
-        self.tls = bool(certfile or ssl_context)
-        self._certificate = Certificate(certfile, keyfile, ssl_context)
+    def _connection(self, fd: int) -> Connection:
+        connection = Connection(*self._kind, fd)
+        connection._sock.traffic = self._traffic
+        return connection
 
-    def bind(self) -> None:
-        if self._listener is None:
-            self._certificate.reload()
-        super().bind()
-
-    def do_reload(self) -> Any:
-        """Take a new certificate, if there is one."""
-        self._certificate.reload()
-
-    def _listen(self) -> Listener:
-        return bind(self._address, owner=self.path, backlog=self.backlog, mode=self.mode)
-
-    def _bound(self, raw: Any, dual_stack: bool) -> None:
-        self._accept = raw._accept  # accept() itself would build a socket of another class
-        self._kind = int(raw.family), int(raw.type), raw.proto
-        self._dual_stack = dual_stack
-
-    def _take_in(self) -> bool:
-        try:
-            fd, address = self._accept()
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if error.errno in GONE:
-                return True
-            raise
-        try:
-            connection = Connection(*self._kind, fd)
-            connection._sock.traffic = self._traffic
-        except BaseException:
-            os.close(fd)
-            raise
-        if self._dual_stack:
-            address = without_mapping(address)
-        self._begin(StreamHandler(self, connection, address))
-        return True
+    def _handler_of(self, connection: Connection, address: Any) -> StreamHandler:
+        return StreamHandler(self, connection, address)
 
     def _connection_of(self, handler: StreamHandler) -> Any:
         return handler.socket._sock
@@ -121,14 +47,6 @@ class StreamServer(Server):
 
     def _tell(self, handler: StreamHandler) -> None:
         self.wind_down(handler.socket)
-
-    def wind_down(self, socket: Any) -> None:
-        """The server stops: make the handler of this connection come to its end.
-
-        Here it is told the end of the stream at its next `recv`. A subclass that knows where one
-        request ends and the next begins does better; it must not block.
-        """
-        socket.end_input()
 
     def _secure(self, handler: StreamHandler) -> bool:
         """Make the handler's socket one that encrypts; False when that failed."""
@@ -171,10 +89,6 @@ class StreamHandler(Handler):
         finally:
             self.socket.hang_up()
             server._ended(self)
-
-    @property
-    def peer(self) -> str:
-        return client_name(self.address)
 
     def hang_up(self) -> None:
         self.socket.hang_up()

@@ -3,52 +3,26 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..async_.threading_waits import Stopping
-from .addresses import AddressLike, client_name, without_mapping
-from .listen import BACKLOG, Listener, bind
-from .listening import GONE
+from .kinds import ForConnections
 from .threading_server import Handler, Server
-from .tls import Certificate
 from .traffic import Traffic, add_traffic
-
-if TYPE_CHECKING:
-    import ssl
-
 
 # Reads after the end of the stream. Libraries make two or three.
 END_READS = 10
 
 
-class StreamServer(Server):
+class StreamServer(ForConnections, Server):
     """A server that calls ``handle(socket, address)`` for each connection, in its own thread.
 
-    The socket is the standard library's, and blocks. The connection is closed when the handler
-    returns or raises. When the server stops, `recv` tells an idle handler the end of the stream, as
-    if the peer had hung up; what it still has to say is sent. A handler at work has `drain_timeout`
-    seconds to come to its end.
-
-    Args:
-        address: ``("0.0.0.0", 7000)``, ``"host:port"``, ``":port"``, ``"unix:/path"``, or a socket
-            that listens already.
-        handle: called with the socket (:class:`Connection`) and the peer's address; None when the
-            subclass has a method `handle`.
-        backlog: how many connections the kernel may queue.
-        max_connections: how many connections, and so threads, there may be at a time; None for no
-            limit.
-        certfile, keyfile: PEM files; with them the server speaks TLS. Read at :meth:`bind`, and
-            again at a reload, if they have changed.
-        ssl_context: a context of your own, instead of the files.
-        handshake_timeout: seconds that a client has for the TLS handshake.
-        drain_timeout: seconds that connections under way have at stop.
-        mode: the permissions of a unix socket's file.
-
-    Attributes:
-        tls: whether it speaks TLS.
+    The socket is the standard library's (:class:`Connection`), and blocks. The connection is closed
+    when the handler returns or raises. When the server stops, `recv` tells an idle handler the end
+    of the stream, as if the peer had hung up; what it still has to say is sent. A handler at work
+    has `drain_timeout` seconds to come to its end. The arguments are those of
+    :class:`~ginkgo.servers.kinds.ForConnections`.
 
     Example:
         >>> class Echo(Service):
@@ -62,61 +36,14 @@ class StreamServer(Server):
         ...             socket.sendall(data)
     """
 
-    def __init__(
-        self,
-        address: AddressLike | socket.socket,
-        handle: Callable[..., object] | None = None,
-        *,
-        backlog: int = BACKLOG,
-        max_connections: int | None = None,
-        certfile: str | os.PathLike[str] | None = None,
-        keyfile: str | os.PathLike[str] | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        handshake_timeout: float = 10.0,
-        drain_timeout: float = 5.0,
-        mode: int = 0o600,
-    ) -> None:
-        super().__init__(
-            address, handle, max_active=max_connections, drain_timeout=drain_timeout, mode=mode
-        )
-        self.backlog = backlog
-        self.handshake_timeout = handshake_timeout
-        self.tls = bool(certfile or ssl_context)
-        self._certificate = Certificate(certfile, keyfile, ssl_context)
-
-    def bind(self) -> None:
-        if self._listener is None:
-            self._certificate.reload()
-        super().bind()
-
-    def do_reload(self) -> Any:
-        """Take a new certificate, if there is one."""
-        self._certificate.reload()
-
-    def _listen(self) -> Listener:
-        return bind(self._address, owner=self.path, backlog=self.backlog, mode=self.mode)
-
-    def _bound(self, raw: Any, dual_stack: bool) -> None:
-        self._raw: socket.socket = raw
-        self._kind = raw.family, raw.type, raw.proto
-        self._dual_stack = dual_stack
-
-    def _take_in(self) -> bool:
-        try:
-            fd, address = self._raw._accept()  # type: ignore[attr-defined]
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if error.errno in GONE:
-                return True
-            raise
+    def _connection(self, fd: int) -> Connection:
         connection = Connection(*self._kind, fd)
         connection.settimeout(None)  # whatever the process's default is
         connection.traffic = self._traffic
-        if self._dual_stack:
-            address = without_mapping(address)
-        self._begin(StreamHandler(self, connection, address))
-        return True
+        return connection
+
+    def _handler_of(self, connection: Connection, address: Any) -> StreamHandler:
+        return StreamHandler(self, connection, address)
 
     def _connection_of(self, handler: StreamHandler) -> Any:
         return handler.socket
@@ -124,13 +51,8 @@ class StreamServer(Server):
     def _tell(self, handler: StreamHandler) -> None:
         self.wind_down(handler.socket)
 
-    def wind_down(self, socket: Any) -> None:
-        """The server stops: make the handler of this connection come to its end.
-
-        Here it is told the end of the stream at its next `recv`. A subclass that knows where one
-        request ends and the next begins does better; it must not block.
-        """
-        end_input(socket)
+    def wind_down(self, connection: Any) -> None:
+        end_input(connection)
 
 
 class StreamHandler(Handler):
@@ -176,10 +98,6 @@ class StreamHandler(Handler):
             self.server._peer_lost(self, error)
             return False
         return True
-
-    @property
-    def peer(self) -> str:
-        return client_name(self.address)
 
     def hang_up(self) -> None:
         hang_up(self.socket)
