@@ -15,12 +15,13 @@ import time
 from collections.abc import Collection, Coroutine
 from email.utils import formatdate
 from time import monotonic
-from typing import Any
+from typing import Any, Unpack
 
 from ..core.errors import ApplicationFailed, ConfigError
 from ..core.tasks import is_coroutine_function
 from .asyncio_stream import ProtocolServer, connection_of
-from .listening import CUT_TIME, FIRST_WORD
+from .kinds import ConnectionOptions
+from .listening import CUT_TIME, FIRST_WORD, given_or_own
 from .traffic import Durations
 
 try:
@@ -76,13 +77,12 @@ class ASGIServer(ProtocolServer):
         access_log: bool = False,
         lifespan: Any = "auto",
         uvicorn: dict[str, Any] | None = None,
-        **options: Any,
+        **options: Unpack[ConnectionOptions],
     ) -> None:
-        if application is not None:
-            self.application = application  # type: ignore[method-assign]
-        elif type(self).application is ASGIServer.application:
-            raise ConfigError(f"{type(self).__name__} at {address} has no application")
         super().__init__(address, **options)
+        given_or_own(
+            self, ASGIServer.application, application, f"at {self._address} has no application"
+        )
         given = {} if self._is_given(application) else {"interface": "asgi3"}
         self._config = Config(
             self._called(),

@@ -7,11 +7,11 @@ import inspect
 import os
 import socket
 from collections.abc import Callable
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, Unpack
 
-from ..core.errors import ConfigError
 from .asyncio_server import Connection, Connections
-from .listening import FIRST_WORD, raised_by
+from .kinds import ConnectionOptions
+from .listening import FIRST_WORD, given_or_own, raised_by
 from .traffic import add_traffic
 
 GOODBYE = 0.02  # seconds between two looks at what waits for a TLS goodbye at stop
@@ -198,15 +198,14 @@ class ProtocolServer(Connections):
     """
 
     def __init__(
-        self, address: Any, protocol_factory: Callable[[], Any] | None = None, **options: Any
+        self,
+        address: Any,
+        protocol_factory: Callable[[], Any] | None = None,
+        **options: Unpack[ConnectionOptions],
     ) -> None:
-        if protocol_factory is not None:
-            self.make_protocol = protocol_factory  # type: ignore[method-assign]
-        elif type(self).make_protocol is ProtocolServer.make_protocol:
-            raise ConfigError(
-                f"{type(self).__name__} at {address} has no protocol",
-                hint="Give it a function, or let the subclass have a method `make_protocol`.",
-            )
+        given_or_own(
+            self, ProtocolServer.make_protocol, protocol_factory, f"at {address} has no protocol"
+        )
         super().__init__(address, self.make_protocol, **options)
 
     def make_protocol(self) -> Any:

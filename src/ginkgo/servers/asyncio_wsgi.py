@@ -13,10 +13,9 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
 from ..async_.workers import in_thread
-from ..core.errors import ConfigError
-from .addresses import Address
 from .asgi import ASGIServer
 from .error_log import ErrorLog
+from .listening import given_or_own
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +52,10 @@ class WSGIServer(ASGIServer):
         environ: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        if application is None and type(self).application is WSGIServer.application:
-            raise ConfigError(
-                f"{type(self).__name__} at {Address.parse(address)} has no application",
-                hint="Give it a function, or let the subclass have a method `application`.",
-            )
         super().__init__(address, application, access_log=access_log, lifespan="off", **options)
+        given_or_own(
+            self, WSGIServer.application, application, f"at {self._address} has no application"
+        )
         self._environ = dict(environ or {})
 
     def application(self, environ: Any, start_response: Any) -> Any:  # type: ignore[override]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..core.errors import Unavailable
 from .addresses import AddressLike, without_mapping
@@ -29,6 +29,19 @@ if TYPE_CHECKING:
 
 # The longest that IP can carry (RFC 768: a length of 16 bits).
 _LONGEST = 65535
+
+
+class ConnectionOptions(TypedDict, total=False):
+    """The arguments of :class:`ForConnections` that the constructor of a subclass passes on."""
+
+    backlog: int
+    max_connections: int | None
+    certfile: str | os.PathLike[str] | None
+    keyfile: str | os.PathLike[str] | None
+    ssl_context: ssl.SSLContext | None
+    handshake_timeout: float
+    drain_timeout: float
+    mode: int
 
 
 class ForConnections(Serving):

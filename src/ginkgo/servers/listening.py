@@ -103,13 +103,7 @@ class Listening(Service):
                 hint="A handler is a function. An address of host and port is one argument: "
                 '("127.0.0.1", 7000), or "127.0.0.1:7000".',
             )
-        if handle is not None:
-            self.handle = handle  # type: ignore[method-assign]
-        elif type(self).handle is Listening.handle:
-            raise ConfigError(
-                f"{type(self).__name__} at {self._address} has no handler",
-                hint="Give it a function, or let the subclass have a method `handle`.",
-            )
+        given_or_own(self, Listening.handle, handle, f"at {self._address} has no handler")
         if max_active is not None and max_active < 1:
             raise ConfigError(f"{type(self).__name__} at {self._address} may take nothing in")
         self.max_active = max_active
@@ -233,6 +227,9 @@ class Listening(Service):
     def _fail(error: Exception) -> None:
         raise error
 
+    def _count_failed(self) -> None:
+        self.failed += 1
+
     def _peer_lost(self, handler: Any, error: Exception) -> None:
         """A connection has ended itself: that is the daily bread of a server, and no failure."""
         self.lost += 1
@@ -245,7 +242,7 @@ class Listening(Service):
         elif isinstance(error, OSError) and raised_by(works_on, error):
             self._peer_lost(handler, error)
         else:
-            self.failed += 1
+            self._count_failed()
             below = error.__traceback__ and error.__traceback__.tb_next  # without our own frame
             logger.error(
                 "%s: the handler of %s failed: %s: %s",
@@ -265,3 +262,24 @@ def raised_by(culprit: object, error: BaseException) -> bool:
             return True
         at = at.tb_next
     return False
+
+
+def given_or_own(service: Service, placeholder: Any, given: Any, otherwise: str) -> None:
+    """Let what a constructor was given be a method of its service; else the class has to have one.
+
+    Args:
+        placeholder: that method of the class which leaves it to others.
+        given: a function, or None.
+        otherwise: what is wrong with a service that has neither: "at :7000 has no handler".
+
+    Raises:
+        ConfigError: it has neither.
+    """
+    method = placeholder.__name__
+    if given is not None:
+        setattr(service, method, given)
+    elif getattr(type(service), method) is placeholder:
+        raise ConfigError(
+            f"{type(service).__name__} {otherwise}",
+            hint=f"Give it a function, or let the subclass have a method `{method}`.",
+        )

@@ -22,7 +22,7 @@ from ..core.errors import ConfigError
 from ..core.repeats import Repeats
 from ..core.service import Service
 from .addresses import Address, AddressLike
-from .listening import raised_by
+from .listening import given_or_own, raised_by
 from .retry import Retry
 
 if TYPE_CHECKING:
@@ -81,13 +81,7 @@ class Reconnecting(Service):
         retry: Retry = Retry(),  # noqa: B008 - immutable
     ) -> None:
         self.address = Address.parse(address)
-        if handle is not None:
-            self.handle = handle  # type: ignore[method-assign]
-        elif type(self).handle is Reconnecting.handle:
-            raise ConfigError(
-                f"{type(self).__name__} for {self.address} has no handler",
-                hint="Give it a function, or let the subclass have a method `handle`.",
-            )
+        given_or_own(self, Reconnecting.handle, handle, f"for {self.address} has no handler")
         if ssl_context is not None and (cafile or certfile or keyfile):
             raise ConfigError("files make a context: ssl_context is one too much")
         self.tls = bool(tls or cafile or certfile or ssl_context)

@@ -103,6 +103,10 @@ class Server(Serving):
         with self._guard:
             self.handled += 1
 
+    def _count_failed(self) -> None:
+        with self._guard:
+            super()._count_failed()
+
     def _peer_lost(self, handler: Any, error: Exception) -> None:
         with self._guard:
             super()._peer_lost(handler, error)
