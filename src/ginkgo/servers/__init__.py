@@ -12,6 +12,7 @@
     listening       what all servers have in common: where they listen, and what they count
     serving         how they take in what comes, and stop
     kinds           what those of connections have in common, and those of datagrams
+    for_wsgi        what those of WSGI applications have in common on gevent and threads
     reconnecting    what their clients have in common
 
     threading_*     on threads: server, stream, datagram, client, wsgi

@@ -8,57 +8,35 @@ closed at once, a request that has begun is answered, with ``Connection: close``
 
 from __future__ import annotations
 
-import logging
-import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 from urllib.parse import unquote_to_bytes
 
 from ..async_.threading_waits import Stopping
-from ..core.errors import ConfigError
 from .addresses import AddressLike, client_name
-from .error_log import ErrorLog
+from .for_wsgi import ONE_PIECE, ForWSGI, WSGIOptions, logger
 from .http_body import Body, BodyError
 from .http_fields import LONGEST_LINE, FieldError, Fields
-from .listen import BACKLOG
 from .listening import raised_by
 from .threading_stream import StreamServer
-from .traffic import Durations
 
-if TYPE_CHECKING:
-    import ssl
-
-logger = logging.getLogger(__name__)
-access_logger = logging.getLogger("ginkgo.servers.wsgi.access")  # the same on every backend
-
-# Up to here copying the body behind the header is cheaper than a second call of the kernel.
-_ONE_PIECE = 65536
 # Those answers have no body, and no length (RFC 9110, section 6.4.1).
 _WITHOUT_BODY = ("1", "204", "304")
 
 
-class WSGIServer(StreamServer):
+class WSGIServer(ForWSGI, StreamServer):
     """A server that answers HTTP requests with a WSGI application.
 
     Args:
-        address: ``("0.0.0.0", 8000)``, ``"host:port"``, ``":port"``, ``"unix:/path"``, or a socket
-            that listens already.
-        application: ``application(environ, start_response)``; None when the subclass has a method
-            `application`.
-        access_log: write a line for each request to the logger ``ginkgo.servers.wsgi.access``.
-        environ: what to add to each request's `environ`.
-        max_connections: how many connections, and so threads, there may be at a time.
+        address, application, access_log, environ: as for
+            :class:`~ginkgo.servers.for_wsgi.ForWSGI`, which also tells its attributes.
         keep_alive: seconds that a connection may wait for its next request, and a client for a part
             of one.
-        backlog, certfile, keyfile, ssl_context, handshake_timeout, drain_timeout, mode: as for
-            :class:`~ginkgo.servers.threading_stream.StreamServer`.
-
-    Attributes:
-        requests: requests that have ended, those too whose client left before the answer.
-        failed: requests for which the application raised.
+        options: as for :class:`~ginkgo.servers.kinds.ForConnections`; max_connections, and so the
+            number of threads, is 100 by default.
 
     Example:
         >>> app = Flask(__name__)
@@ -71,53 +49,25 @@ class WSGIServer(StreamServer):
         address: AddressLike | socket.socket,
         application: Callable[..., Iterable[bytes]] | None = None,
         *,
-        access_log: bool = False,
-        environ: Mapping[str, Any] | None = None,
-        max_connections: int | None = 100,
         keep_alive: float = 30.0,
-        backlog: int = BACKLOG,
-        certfile: str | os.PathLike[str] | None = None,
-        keyfile: str | os.PathLike[str] | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        handshake_timeout: float = 10.0,
-        drain_timeout: float = 5.0,
-        mode: int = 0o600,
+        **options: Unpack[WSGIOptions],
     ) -> None:
-        super().__init__(
-            address,
-            backlog=backlog,
-            max_connections=max_connections,
-            certfile=certfile,
-            keyfile=keyfile,
-            ssl_context=ssl_context,
-            handshake_timeout=handshake_timeout,
-            drain_timeout=drain_timeout,
-            mode=mode,
-        )
-        if application is not None:
-            self.application = application  # type: ignore[method-assign]
-        elif type(self).application is WSGIServer.application:
-            raise ConfigError(f"{type(self).__name__} at {self._address} has no application")
-        self.access_log = access_log
+        options.setdefault("max_connections", 100)
+        super().__init__(address, application, **options)
         self.keep_alive = keep_alive
-        self._durations: Durations = Durations()
-        self._environ = dict(environ or {})
         self._basic: dict[str, Any] = {}
-        self._idle: set[Any] = set()
-
-    @property
-    def requests(self) -> int:
-        """How many requests have ended, since the server was made."""
-        return self._durations.total
-
-    def application(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Answer a request. A subclass writes it, unless the constructor gets a function."""
-        raise NotImplementedError
 
     def do_start(self) -> Any:
         """Listen, and answer."""
         self.bind()
-        self._basic = self._basic_environ()
+        self._basic = {
+            "SCRIPT_NAME": "",
+            "wsgi.version": (1, 0),
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            "wsgi.input_terminated": True,
+            **self._basic_environ(),
+        }
         super().do_start()
 
     def handle(self, socket: Any, address: Any) -> None:
@@ -144,31 +94,6 @@ class WSGIServer(StreamServer):
             return bool(stream.peek(1))
         finally:
             self._idle.discard(socket)
-
-    def wind_down(self, socket: Any) -> None:
-        """The server stops: end a connection that waits for its next request."""
-        if socket in self._idle:
-            super().wind_down(socket)
-
-    def _basic_environ(self) -> dict[str, Any]:
-        host = self._address.host
-        anywhere = host in ("", "0.0.0.0", "::")  # noqa: S104
-        return {
-            "SERVER_NAME": socket.gethostname()
-            if anywhere and not self._address.path
-            else host or "localhost",
-            "SERVER_PORT": str(self.port or (443 if self.tls else 80)),
-            "SERVER_SOFTWARE": "ginkgo",
-            "SCRIPT_NAME": "",
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "https" if self.tls else "http",
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-            "wsgi.input_terminated": True,
-            "wsgi.errors": ErrorLog(self),
-            **self._environ,
-        }
 
 
 class Refused(Exception):
@@ -204,13 +129,13 @@ class Request:
             environ = self._read()
         except (Refused, FieldError) as error:
             status = error.args[0] if isinstance(error, Refused) else "400 Bad Request"
-            logger.info("%s: a bad request of %s: %s", server.path, self._peer(), error.args[-1])
+            self._is_bad(error.args[-1])
             self._answer_plainly(status)
             return
         try:
             self._apply(environ)
         except BodyError as error:
-            logger.info("%s: a bad request of %s: %s", server.path, self._peer(), error)
+            self._is_bad(error)
             self.keeps = False
             if not self._head_sent:
                 self._answer_plainly("400 Bad Request")
@@ -225,14 +150,17 @@ class Request:
             with server._guard:
                 server._durations.add(time.monotonic() - self._began)
         if server.access_log:
-            access_logger.info(
-                '%s "%s" %s %d %.6f',
-                self._peer(),
+            server._log_access(
+                self._address,
                 self._line,
-                (self._status or "500").split(" ", 1)[0],
+                self._status or "500",
                 self._sent,
                 time.monotonic() - self._began,
             )
+
+    def _is_bad(self, why: object) -> None:
+        peer = client_name(self._address)
+        logger.info("%s: a bad request of %s: %s", self._server.path, peer, why)
 
     # -- the request -----------------------------------------------------------------------------
 
@@ -352,7 +280,7 @@ class Request:
             data = b""
         elif self._chunked and data:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        if len(data) <= _ONE_PIECE:
+        if len(data) <= ONE_PIECE:
             data = head + data
         elif head:
             self._connection.sendall(head)
@@ -392,21 +320,7 @@ class Request:
         self._write(text)
 
     def _application_raised(self, error: BaseException) -> None:
-        server = self._server
-        with server._guard:
-            server.failed += 1
         below = error.__traceback__ and error.__traceback__.tb_next
-        logger.error(
-            '%s: the application failed at "%s" of %s: %s: %s',
-            server.path,
-            self._line,
-            self._peer(),
-            type(error).__name__,
-            error,
-            exc_info=(type(error), error, below),
-        )
+        self._server._application_failed(self._address, self._line, error, below)
         if not self._head_sent:
             self._answer_plainly("500 Internal Server Error")
-
-    def _peer(self) -> str:
-        return client_name(self._address)

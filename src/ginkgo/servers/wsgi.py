@@ -15,52 +15,31 @@ errors            of the application go to the log, with its traceback; the clie
 
 from __future__ import annotations
 
-import logging
-import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Unpack
 
 import gevent
 from gevent import pywsgi
 
-from ..core.errors import ConfigError
-from .addresses import AddressLike, client_name
+from .addresses import AddressLike
 from .error_log import ErrorLog
+from .for_wsgi import ONE_PIECE, ForWSGI, WSGIOptions, logger
 from .http_fields import Fields
-from .listen import BACKLOG
 from .stream import StreamServer
-from .traffic import Durations
 
 if TYPE_CHECKING:
-    import ssl
     from types import TracebackType
 
-logger = logging.getLogger(__name__)
-access_logger = logging.getLogger(f"{__name__}.access")
 
-# Up to here copying the body behind the header is cheaper than a second call of the kernel.
-_ONE_PIECE = 65536
-
-
-class WSGIServer(StreamServer):
+class WSGIServer(ForWSGI, StreamServer):
     """A server that answers HTTP requests with a WSGI application.
 
     Args:
-        address: ``("0.0.0.0", 8000)``, ``"host:port"``, ``":port"``, ``"unix:/path"``, or a socket
-            that listens already.
-        application: ``application(environ, start_response)``; None when the subclass has a method
-            `application`.
-        access_log: write a line for each request to the logger ``ginkgo.servers.wsgi.access``.
-        environ: what to add to each request's `environ`.
+        address, application, access_log, environ: as for
+            :class:`~ginkgo.servers.for_wsgi.ForWSGI`, which also tells its attributes.
         handler_class: a subclass of gevent's ``pywsgi.WSGIHandler``, for WebSockets for example.
-        backlog, max_connections, handshake_timeout, drain_timeout, mode: as for
-            :class:`~ginkgo.servers.stream.StreamServer`.
-        certfile, keyfile, ssl_context: as for that, too.
-
-    Attributes:
-        requests: requests that have ended, those too whose client left before the answer.
-        failed: requests for which the application raised.
+        options: as for :class:`~ginkgo.servers.kinds.ForConnections`.
 
     Example:
         >>> app = Flask(__name__)
@@ -73,50 +52,14 @@ class WSGIServer(StreamServer):
         address: AddressLike | socket.socket,
         application: Callable[..., Iterable[bytes]] | None = None,
         *,
-        access_log: bool = False,
-        environ: Mapping[str, Any] | None = None,
         handler_class: type[pywsgi.WSGIHandler] | None = None,
-        backlog: int = BACKLOG,
-        max_connections: int | None = None,
-        certfile: str | os.PathLike[str] | None = None,
-        keyfile: str | os.PathLike[str] | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        handshake_timeout: float = 10.0,
-        drain_timeout: float = 5.0,
-        mode: int = 0o600,
+        **options: Unpack[WSGIOptions],
     ) -> None:
-        super().__init__(
-            address,
-            backlog=backlog,
-            max_connections=max_connections,
-            certfile=certfile,
-            keyfile=keyfile,
-            ssl_context=ssl_context,
-            handshake_timeout=handshake_timeout,
-            drain_timeout=drain_timeout,
-            mode=mode,
-        )
-        if application is not None:
-            self.application = application  # type: ignore[method-assign]
-        elif type(self).application is WSGIServer.application:
-            raise ConfigError(f"{type(self).__name__} at {self._address} has no application")
-        self.access_log = access_log
-        self._durations: Durations = Durations()
-        self._environ = dict(environ or {})
+        super().__init__(address, application, **options)
         self._handler_class: type[Any] = (
             _Requests if handler_class is None else _joined(handler_class)
         )
         self._gateway: Any = None
-        self._idle: set[Any] = set()
-
-    @property
-    def requests(self) -> int:
-        """How many requests have ended, since the server was made."""
-        return self._durations.total
-
-    def application(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Answer a request. A subclass writes it, unless the constructor gets a function."""
-        raise NotImplementedError
 
     def do_start(self) -> Any:
         """Listen, and answer."""
@@ -130,25 +73,6 @@ class WSGIServer(StreamServer):
             self._handler_class(socket, address, self._gateway).handle()
         finally:
             self._idle.discard(socket)
-
-    def wind_down(self, socket: Any) -> None:
-        """The server stops: end a connection that waits for its next request."""
-        if socket in self._idle:
-            socket.end_input()
-
-    def _basic_environ(self) -> dict[str, Any]:
-        host = self._address.host
-        anywhere = host in ("", "0.0.0.0", "::")  # noqa: S104
-        return {
-            "SERVER_NAME": socket.gethostname()
-            if anywhere and not self._address.path
-            else host or "localhost",
-            "SERVER_PORT": str(self.port or (443 if self.tls else 80)),
-            "SERVER_SOFTWARE": "ginkgo",
-            "wsgi.url_scheme": "https" if self.tls else "http",
-            "wsgi.multithread": True,  # requests run at the same time, in greenlets
-            **self._environ,
-        }
 
 
 class _Gateway(pywsgi.WSGIServer):
@@ -228,7 +152,7 @@ class _Requests(_PywsgiHandler):  # type: ignore[misc]
             super()._sendall(data)
         elif not head:
             self._head = data
-        elif len(data) <= _ONE_PIECE:
+        elif len(data) <= ONE_PIECE:
             self._head = head + data
         else:
             self._head = b""
@@ -241,11 +165,10 @@ class _Requests(_PywsgiHandler):  # type: ignore[misc]
         # By the wall clock, which may have been set back meanwhile: that is what pywsgi goes by.
         service._durations.add(max(0.0, self.time_finish - self.time_start))
         if service.access_log:
-            access_logger.info(
-                '%s "%s" %s %d %.6f',
-                self._peer(),
+            service._log_access(
+                self.client_address,
                 self.requestline,
-                (self._orig_status or "000").split(" ", 1)[0],
+                self._orig_status or "000",
                 self.response_length,
                 self.time_finish - self.time_start,
             )
@@ -265,25 +188,12 @@ class _Requests(_PywsgiHandler):  # type: ignore[misc]
         """The application has raised."""
         if isinstance(error, gevent.GreenletExit):
             return
-        service = self.server.service
-        service.failed += 1
         while trace is not None and trace.tb_frame.f_globals.get("__name__") in (
             pywsgi.__name__,
             __name__,
         ):
             trace = trace.tb_next
-        logger.error(
-            '%s: the application failed at "%s" of %s: %s: %s',
-            service.path,
-            self.requestline,
-            self._peer(),
-            kind.__name__,
-            error,
-            exc_info=(kind, error, trace),
-        )
-
-    def _peer(self) -> str:
-        return client_name(self.client_address)
+        self.server.service._application_failed(self.client_address, self.requestline, error, trace)
 
 
 def _joined(handler_class: type[Any]) -> type[Any]:
