@@ -6,9 +6,8 @@ import asyncio
 import inspect
 from typing import Any
 
-from .asyncio_stream import close
-from .listening import raised_by
-from .reconnecting import Reconnecting, _ConnectionLog, logger
+from .asyncio_stream import close, have_raised
+from .reconnecting import Reconnecting
 
 
 class StreamClient(Reconnecting):
@@ -26,55 +25,24 @@ class StreamClient(Reconnecting):
 
     backend = only_on = "asyncio"
 
-    async def _keep_connected(self) -> None:  # type: ignore[override]
-        log = _ConnectionLog(self, self._clock)
-        waits = self.retry.waits(self._random)
-        while not self.async_.stopping:
-            self.attempts += 1
-            try:
-                streams = await self._connect()
-            except OSError as error:
-                log.away(f"cannot reach {self.address}: {error}")
-            else:
-                since = self._clock()
-                log.there()
-                log.away(f"lost the connection to {self.address}: {await self._use(streams)}")
-                if self._clock() - since >= self.retry.healthy:
-                    waits = self.retry.waits(self._random)
-            paused: Any = self._sleep(next(waits))
-            await paused
+    async def _keep_connected(self) -> None:
+        await self._stay_connected()
 
-    async def _use(self, streams: Any) -> str:  # type: ignore[override]
-        """Call the handler. Returns why the connection is over."""
-        reader, writer = streams
-        self.connections += 1
-        self.connected = True
-        try:
-            answer = self.handle(reader, writer)
-            if inspect.isawaitable(answer):
-                await answer
-            await close(writer)
-            return "the handler is done with it"
-        except BaseException as error:
-            if isinstance(error, (SystemExit, KeyboardInterrupt)) or _is_cancelled():
-                raise  # the task's end is told by its service
-            if isinstance(error, (OSError, asyncio.IncompleteReadError)) and (
-                raised_by(reader, error) or raised_by(writer, error)
-            ):
-                return str(error)
-            self.failed += 1
-            below = error.__traceback__ and error.__traceback__.tb_next  # without our own frame
-            logger.error(
-                "%s: the handler failed: %s: %s",
-                self.path,
-                type(error).__name__,
-                error,
-                exc_info=(type(error), error, below),
-            )
-            return "its handler failed"
-        finally:
-            self.connected = False
-            writer.transport.abort()
+    async def _handle(self, streams: Any) -> None:
+        answer = self.handle(*streams)
+        if inspect.isawaitable(answer):
+            await answer
+        await close(streams[1])
+
+    def _is_told_to_end(self, error: BaseException) -> bool:
+        task = asyncio.current_task()  # a handler may also await what others have cancelled
+        return task is not None and task.cancelling() > 0
+
+    def _was_lost(self, streams: Any, error: BaseException) -> bool:
+        return have_raised(error, *streams)
+
+    def _hang_up(self, streams: Any) -> None:
+        streams[1].transport.abort()
 
     async def _connect(self) -> Any:
         to = self.address.for_connecting
@@ -90,12 +58,3 @@ class StreamClient(Reconnecting):
             raise TimeoutError(f"no connection within {self.connect_timeout:g} s") from error
         except UnicodeError as error:
             raise OSError(f"{to.host!r} is no name of a host: {error}") from error
-
-    def _pause(self, seconds: float) -> Any:
-        return asyncio.sleep(seconds)
-
-
-def _is_cancelled() -> bool:
-    """Whether this task is told to end: a handler may also await what others have cancelled."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -55,7 +55,7 @@ class StreamServer(Connections):
         except asyncio.CancelledError:
             pass  # by the server, which counts it, or by the user's own code
         except BaseException as error:  # noqa: BLE001 - told by the server, never lost
-            if _have_raised(error, reader, writer):
+            if have_raised(error, reader, writer):
                 self._peer_lost(connection, error)
             else:
                 self._handler_raised(connection, error, connection)
@@ -78,7 +78,7 @@ class StreamServer(Connections):
         return asyncio.StreamWriter(transport, protocol, reader, self._loop)
 
 
-def _have_raised(
+def have_raised(
     error: BaseException, *streams: asyncio.StreamReader | asyncio.StreamWriter | None
 ) -> TypeGuard[Exception]:
     """Whether `error` came out of the connection, and not of what the handler does besides."""

@@ -18,28 +18,8 @@ logger = logging.getLogger(__name__)
 class StreamClient(Reconnecting):
     """A client that calls ``handle(socket)`` with a connection, whenever it has a new one.
 
-    It is ready as soon as it has begun to try: a peer that is away does not fail the start. It
-    connects again when the handler returns or raises and when the peer closes, until it is stopped,
-    which ends it at once. That a connection was lost, and that there is one again, is told in the
-    log once each, not at every try.
-
-    Args:
-        address: ``("localhost", 7000)``, ``"host:port"``, ``"unix:/path"``.
-        handle: called with the socket (:class:`~ginkgo.servers.connection.Connection`); None when
-            the subclass has a method `handle`.
-        tls: speak TLS, and verify the server's certificate and name.
-        cafile: a PEM file with the roots to trust, instead of the system's; implies `tls`.
-        certfile, keyfile: the client's own certificate; implies `tls`.
-        ssl_context: a context of your own; implies `tls`.
-        server_hostname: the name that the server's certificate has to have; by default the host.
-        connect_timeout: seconds for one attempt, the TLS handshake included.
-        retry: how long to wait between attempts.
-
-    Attributes:
-        connected: whether there is a connection.
-        connections: how many there were.
-        attempts: how often it was tried.
-        failed: handlers that raised.
+    The socket is a :class:`~ginkgo.servers.connection.Connection`. For all else, the arguments and
+    the attributes, see :class:`~ginkgo.servers.reconnecting.Reconnecting`.
 
     Example:
         >>> class Reader(StreamClient):
@@ -50,12 +30,10 @@ class StreamClient(Reconnecting):
 
     backend = only_on = "gevent"
 
-    _ends_by = gevent.GreenletExit
+    def _is_told_to_end(self, error: BaseException) -> bool:
+        return isinstance(error, gevent.GreenletExit)
 
-    def _pause(self, seconds: float) -> None:
-        gevent.sleep(seconds)
-
-    def _connect(self) -> Any:
+    async def _connect(self) -> Any:
         too_late = TimeoutError(f"no connection within {self.connect_timeout:g} s")
         with gevent.Timeout(self.connect_timeout, too_late):
             connection = self._open()

@@ -7,6 +7,9 @@
        |  +--fails--+                                              |
        |            v                                              |
        +------- wait, longer from time to time <-------------------+
+
+As in :mod:`ginkgo.core.backend`, asyncio awaits what is ``async`` here, and on gevent and threads
+it runs to its end, since what waits there blocks.
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ import random
 import socket
 import time
 from collections.abc import Callable
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
+from ..async_.base import run_to_end
 from ..core.errors import ConfigError
 from ..core.repeats import Repeats
 from ..core.service import Service
@@ -41,8 +46,8 @@ class Reconnecting(Service):
 
     Args:
         address: ``("localhost", 7000)``, ``"host:port"``, ``"unix:/path"``.
-        handle: called with the socket (its class is the backend's); None when
-            the subclass has a method `handle`.
+        handle: called with the socket (its class is the backend's), and on asyncio with a reader
+            and a writer; None when the subclass has a method `handle`.
         tls: speak TLS, and verify the server's certificate and name.
         cafile: a PEM file with the roots to trust, instead of the system's; implies `tls`.
         certfile, keyfile: the client's own certificate; implies `tls`.
@@ -63,8 +68,6 @@ class Reconnecting(Service):
         ...         for line in socket.makefile():
         ...             print(line.strip())
     """
-
-    _ends_by: type[BaseException] = SystemExit  # what ends a task on the backend
 
     def __init__(
         self,
@@ -112,44 +115,48 @@ class Reconnecting(Service):
             self._context = self._given_context or client_context(**self._files)
         self.spawn(self._keep_connected)
 
-    def _keep_connected(self) -> None:
+    def _keep_connected(self) -> Any:
+        run_to_end(self._stay_connected())
+
+    async def _stay_connected(self) -> None:
         log = _ConnectionLog(self, self._clock)
         waits = self.retry.waits(self._random)
         while not self.async_.stopping:
             self.attempts += 1
             try:
-                connection = self._connect()
+                connection = await self._connect()
             except OSError as error:
                 log.away(f"cannot reach {self.address}: {error}")
             else:
                 since = self._clock()
                 log.there()
-                log.away(f"lost the connection to {self.address}: {self._use(connection)}")
+                log.away(f"lost the connection to {self.address}: {await self._use(connection)}")
                 if self._clock() - since >= self.retry.healthy:
                     waits = self.retry.waits(self._random)
-            self._sleep(next(waits))
+            paused = self._sleep(next(waits))
+            if isawaitable(paused):
+                await paused
 
-    def _use(self, connection: Any) -> str:
+    async def _use(self, connection: Any) -> str:
         """Call the handler. Returns why the connection is over."""
         self.connections += 1
         self.connected = True
         try:
-            self.handle(connection)
-            self._close(connection)
+            await self._handle(connection)
             return "the handler is done with it"
         except BaseException as error:
-            if isinstance(error, (self._ends_by, SystemExit, KeyboardInterrupt)):
+            if isinstance(error, (SystemExit, KeyboardInterrupt)) or self._is_told_to_end(error):
                 raise  # the task's end is told by its service
-            if isinstance(error, OSError) and raised_by(connection, error):
+            if self._was_lost(connection, error):
                 return str(error)
             self.failed += 1
-            below = error.__traceback__ and error.__traceback__.tb_next  # without our own frame
+            ours = error.__traceback__ and error.__traceback__.tb_next  # two frames
             logger.error(
                 "%s: the handler failed: %s: %s",
                 self.path,
                 type(error).__name__,
                 error,
-                exc_info=(type(error), error, below),
+                exc_info=(type(error), error, ours and ours.tb_next),
             )
             return "its handler failed"
         finally:
@@ -158,17 +165,26 @@ class Reconnecting(Service):
 
     # -- what a backend has to say ---------------------------------------------------------------
 
-    def _connect(self) -> Any:
+    async def _connect(self) -> Any:
         """Return a new connection, within `connect_timeout`."""
         raise NotImplementedError
 
-    def _pause(self, seconds: float) -> None:
-        """Wait, until the client is stopped."""
-        self.async_.sleep(seconds)
-
-    def _close(self, connection: Any) -> None:
-        """The handler is done with it."""
+    async def _handle(self, connection: Any) -> None:
+        """Call the handler, and close the connection in good order."""
+        self.handle(connection)
         connection.close()
+
+    def _is_told_to_end(self, error: BaseException) -> bool:
+        """Whether the client is stopped, by this error of its handler."""
+        raise NotImplementedError
+
+    def _was_lost(self, connection: Any, error: BaseException) -> bool:
+        """Whether it was the connection that raised this error of a handler."""
+        return isinstance(error, OSError) and raised_by(connection, error)
+
+    def _pause(self, seconds: float) -> Any:
+        """Wait, until the client is stopped."""
+        return self.async_.sleep(seconds)
 
     def _hang_up(self, connection: Any) -> None:
         """Close it now, whatever state it is in."""

@@ -30,9 +30,10 @@ class StreamClient(Reconnecting):
 
     backend = only_on = "threading"
 
-    _ends_by = Stopping
+    def _is_told_to_end(self, error: BaseException) -> bool:
+        return isinstance(error, Stopping)
 
-    def _connect(self) -> Any:
+    async def _connect(self) -> Any:
         deadline = time.monotonic() + self.connect_timeout
         try:
             connection = self._open(deadline)
@@ -83,7 +84,8 @@ class StreamClient(Reconnecting):
             self._hang_up(secured)
             raise
 
-    def _close(self, connection: Any) -> None:
+    async def _handle(self, connection: Any) -> None:
+        self.handle(connection)
         say_goodbye(connection)
 
     def _hang_up(self, connection: Any) -> None:
