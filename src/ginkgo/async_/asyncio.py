@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import importlib
 import logging
 import threading
 import time
@@ -43,6 +42,7 @@ from .asyncio_tasks import run, run_in_thread, run_later
 from .base import (
     ThreadSignal,
     Visitor,
+    named,
     run_to_end,
     thread_has_ended,
     thread_life,
@@ -72,9 +72,7 @@ _SERVERS = {
 
 def __getattr__(name: str) -> Any:
     """The servers, loaded when they are first named."""
-    if name in _SERVERS:
-        return getattr(importlib.import_module(_SERVERS[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return named(name, __name__, _SERVERS)
 
 
 def backend(visiting: bool = False) -> Backend:

@@ -8,10 +8,11 @@ one ``send``: see :func:`run_to_end`.
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 import weakref
 from _thread import TIMEOUT_MAX
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.errors import ApplicationFailed
@@ -46,6 +47,21 @@ def thread_has_ended(service: Service) -> ApplicationFailed:
         f"{service.path} lives in a thread that has ended",
         hint="Let that thread wait in serve_forever().",
     )
+
+
+def named(name: str, module: str, homes: Mapping[str, str]) -> Any:
+    """The attribute `name` of a module that shows what is written in others, imported now.
+
+    Args:
+        module: the module that is asked for it.
+        homes: in which module each of the names is written.
+
+    Raises:
+        AttributeError: it has no such attribute.
+    """
+    if name in homes:
+        return getattr(importlib.import_module(homes[name]), name)
+    raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
 
 class ThreadSignal:

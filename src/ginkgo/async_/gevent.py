@@ -11,7 +11,6 @@ The servers and clients of :mod:`ginkgo.servers` can be imported from here, as i
 
 from __future__ import annotations
 
-import importlib
 import logging
 import time
 import traceback
@@ -36,6 +35,7 @@ from .base import (
     beside_the_loop,
     in_a_loop,
     in_thread,
+    named,
     on_bridge,
     result_of,
     run_to_end,
@@ -71,9 +71,7 @@ _SERVERS = {
 
 def __getattr__(name: str) -> Any:
     """The servers, loaded when they are first named: pywsgi alone takes 26 ms to import."""
-    if name in _SERVERS:
-        return getattr(importlib.import_module(_SERVERS[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return named(name, __name__, _SERVERS)
 
 
 def backend(visiting: bool = False) -> Backend:

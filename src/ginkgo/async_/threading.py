@@ -26,7 +26,6 @@ The servers and clients can be imported from here::
 from __future__ import annotations
 
 import contextvars
-import importlib
 import logging
 import sys
 import threading
@@ -38,7 +37,7 @@ from ..core.backend import Operation
 from ..core.errors import ConfigError
 from ..core.tasks import is_coroutine_function, refuse_spawn, task_failed, task_name
 from ..core.waiting import at_rest
-from .base import beside_the_loop, in_a_loop, on_bridge, run_to_end
+from .base import beside_the_loop, in_a_loop, named, on_bridge, run_to_end
 from .pulse import Detach, Pulse
 from .threading_operations import Monitor, OperationThread
 from .threading_primitives import Event, Primitives
@@ -63,9 +62,7 @@ _SERVERS = {
 
 def __getattr__(name: str) -> Any:
     """The servers, loaded when they are first named."""
-    if name in _SERVERS:
-        return getattr(importlib.import_module(_SERVERS[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return named(name, __name__, _SERVERS)
 
 
 class Task:
