@@ -40,9 +40,12 @@ from .asyncio_operations import (
 from .asyncio_primitives import Primitives
 from .asyncio_tasks import run, run_in_thread, run_later
 from .base import (
+    Outcome,
     ThreadSignal,
     Visitor,
+    call_there,
     named,
+    result_of,
     run_to_end,
     thread_has_ended,
     thread_life,
@@ -240,11 +243,11 @@ class AsyncioBackend:
 
     def _drive_from_thread(self, operation: Operation, work: Coroutine[Any, Any, Any]) -> Any:
         released = ThreadSignal()
-        outcome: list[Any] = []
+        outcomes: list[Outcome] = []
         operation.caller = asked_by.get()  # the task that waits for this thread
 
         def deliver(result: Any, error: BaseException | None) -> None:
-            outcome.extend((result, error))
+            outcomes.append((result, error))
             released.set()
             operation.caller = None
             for task in operation.left_out:  # it has its call back, and ends now
@@ -256,14 +259,7 @@ class AsyncioBackend:
         except BaseException:  # Ctrl+C in the main thread
             self.post(leave, operation)
             raise
-        result, error = outcome
-        if error is None:
-            return result
-        try:
-            raise error
-        finally:
-            del error
-            outcome.clear()
+        return result_of(outcomes.pop())
 
     def _drive_from_loop(
         self,
@@ -293,24 +289,6 @@ class AsyncioBackend:
 
         self.post(self._run, operation, work, deliver)
         return future
-
-    def _in_loop(self, function: Callable[[], T]) -> T:
-        """Call a function in the loop's thread, from another one, and return what it returns."""
-        outcome: list[T | BaseException] = []
-        called = ThreadSignal()
-
-        def call() -> None:
-            try:
-                outcome.append(function())
-            except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
-                outcome.append(error)
-            called.set()
-
-        self.post(call)
-        called.wait(None)
-        if isinstance(outcome[0], BaseException):
-            raise outcome[0]
-        return outcome[0]
 
     def watch(self, fd: int, callback: Callable[[], object]) -> Any:
         self.loop.add_reader(fd, callback)
@@ -395,7 +373,7 @@ class AsyncioBackend:
                 f"{service.path} lives in another event loop of this thread",
                 hint="Spawn inside of the loop that starts the service.",
             )
-        return self._in_loop(spawn)
+        return call_there(self.post, spawn)
 
     def cancel(self, task: Task) -> None:
         task._log_destroy_pending = False  # type: ignore[attr-defined]

@@ -145,6 +145,51 @@ def result_of(outcome: Outcome) -> Any:
         del error, outcome  # the traceback holds this frame
 
 
+class Kept:
+    """Something that runs elsewhere, and keeps what came of it for who waits.
+
+    Attributes:
+        result: what it returned.
+        raised: what it raised, or None.
+    """
+
+    __slots__ = ()
+
+    result: Any
+    raised: BaseException | None
+
+    def outcome(self) -> Any:
+        """Return what it returned, or raise what it raised; once."""
+        error, self.raised = self.raised, None  # type: ignore[misc] # a slot of the subclass
+        if error is None:
+            return self.result
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame
+
+
+def call_there(post: Callable[[Callable[[], None]], object], function: Callable[[], T]) -> T:
+    """Call a function in a tree's own thread, from another one, and return what it returns.
+
+    Args:
+        post: has something called there soon.
+    """
+    outcomes: list[Outcome] = []
+    called = ThreadSignal()
+
+    def call() -> None:
+        try:
+            outcomes.append((function(), None))
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
+            outcomes.append((None, error))
+        called.set()
+
+    post(call)
+    called.wait(None)
+    return result_of(outcomes.pop())  # type: ignore[no-any-return]
+
+
 async def within(timeout: float | None, work: Coroutine[Any, Any, T]) -> T:
     """Await a coroutine in the loop that runs, at most `timeout` seconds."""
     import asyncio

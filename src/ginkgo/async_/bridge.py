@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 
 from ..core.context import context
 from . import native, pulse
-from .base import Outcome, ThreadSignal, in_thread
+from .base import Kept, Outcome, ThreadSignal, in_thread
 from .loops import uvloop_or_none, with_selector
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ WIND_UP = 1.0  # seconds that what still runs has for its end when the bridge is
 __all__ = ["Bridge", "Call", "CancelledError", "bridge"]
 
 
-class Call:
+class Call(Kept):
     """A coroutine on the bridge, and what came of it.
 
     Args:
@@ -50,14 +50,12 @@ class Call:
         timeout: seconds that it may take, or None.
 
     Attributes:
-        result: what it returned.
-        error: what it raised, or None.
         done: whether it has come to its end.
     """
 
     __slots__ = (
         *("_begun", "_context", "_task"),
-        *("done", "ended", "error", "result", "timeout", "work"),
+        *("done", "ended", "raised", "result", "timeout", "work"),
     )
 
     def __init__(
@@ -70,7 +68,7 @@ class Call:
         self.timeout = timeout
         self.ended = ended
         self.result: Any = None
-        self.error: BaseException | None = None
+        self.raised: BaseException | None = None
         self.done = False
         self._context: Context = copy_context()
         self._task: asyncio.Task[None] | None = None
@@ -89,7 +87,7 @@ class Call:
                 async with asyncio.timeout(self.timeout):
                     self.result = await self.work
         except BaseException as error:  # noqa: BLE001 - raised again in whoever waits
-            self.error = error
+            self.raised = error
         self.done = True
         self.ended()
 
@@ -99,19 +97,9 @@ class Call:
         if self._task.cancel() and not self._begun:  # it will never begin
             self._begun = True
             self.work.close()
-            self.error = CancelledError()
+            self.raised = CancelledError()
             self.done = True
             self.ended()
-
-    def outcome(self) -> Any:
-        """Return what it returned, or raise what it raised."""
-        error, self.error = self.error, None
-        if error is None:
-            return self.result
-        try:
-            raise error
-        finally:
-            del error  # its traceback holds this frame
 
 
 class Bridge:
@@ -232,8 +220,8 @@ class Bridge:
         if reason is None:
             return call.outcome()  # type: ignore[no-any-return]
         try:
-            if call.error is not None and not isinstance(call.error, CancelledError):
-                reason.add_note(f"the coroutine that it cancelled raised {call.error!r}")
+            if call.raised is not None and not isinstance(call.raised, CancelledError):
+                reason.add_note(f"the coroutine that it cancelled raised {call.raised!r}")
             raise reason
         finally:
             del reason

@@ -33,6 +33,7 @@ from .base import (
     ThreadSignal,
     Visitor,
     beside_the_loop,
+    call_there,
     in_a_loop,
     in_thread,
     named,
@@ -276,24 +277,6 @@ class GeventBackend:
             raise
         return operation.handle.outcome()
 
-    def _in_hub(self, function: Callable[[], T]) -> T:
-        """Call a function in the hub's thread, from another one, and return what it returns."""
-        outcome: list[T | BaseException] = []
-        called = ThreadSignal()
-
-        def call() -> None:
-            try:
-                outcome.append(function())
-            except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
-                outcome.append(error)
-            called.set()
-
-        self.post(call)
-        called.wait(None)
-        if isinstance(outcome[0], BaseException):
-            raise outcome[0]
-        return outcome[0]
-
     def watch(self, fd: int, callback: Callable[[], object]) -> Any:
         watcher = self._loop.io(fd, 1)  # libev's READ
         watcher.start(callback)
@@ -370,7 +353,7 @@ class GeventBackend:
 
         if not self.alive:
             raise thread_has_ended(service)
-        return self._in_hub(spawn)
+        return call_there(self.post, spawn)
 
     def cancel(self, task: Task) -> None:
         task.kill(block=False)

@@ -29,7 +29,7 @@ from greenlet import greenlet
 from ..core import tasks
 from ..core.backend import Expired, Interruption, Operation
 from ..core.stacks import log_stack
-from .base import run_to_end
+from .base import Kept, run_to_end
 
 if TYPE_CHECKING:
     from ..core.service import Service
@@ -67,15 +67,13 @@ class HookGreenlet(greenlet):
             hook = self.parent.switch(outcome)
 
 
-class OperationGreenlet(_Greenlet):
+class OperationGreenlet(Kept, _Greenlet):
     """Carries one operation out.
 
     Attributes:
         released: an event, set when the caller may go on; at the very end of the operation, and
             not by a link of gevent's: the hub might have had its last turn.
         let_go: nobody waits for the operation (any more).
-        raised: what it raised.
-        result: what it returned.
     """
 
     def __init__(self, operation: Operation, work: Coroutine[Any, Any, Any], released: Any) -> None:
@@ -105,16 +103,6 @@ class OperationGreenlet(_Greenlet):
                 self._hooks.throw()
                 self._hooks = None
             self.released.set()
-
-    def outcome(self) -> Any:
-        """Return what the operation returned, or raise what it raised."""
-        error, self.raised = self.raised, None
-        if error is None:
-            return self.result
-        try:
-            raise error
-        finally:
-            del error  # its traceback holds this frame
 
     # -- hooks -----------------------------------------------------------------------------------
 

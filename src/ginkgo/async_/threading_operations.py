@@ -31,7 +31,7 @@ from typing import Any
 from ..core import tasks
 from ..core.backend import Expired, Interruption, Operation
 from ..core.stacks import log_stack
-from .base import run_to_end
+from .base import Kept, run_to_end
 from .pulse import Detach, Pulse
 from .threading_waits import Strand, Waiter, stack_of, start_thread
 
@@ -114,7 +114,7 @@ class Released:
         monitor._taken()
 
 
-class OperationThread:
+class OperationThread(Kept):
     """Carries one operation out.
 
     Attributes:
@@ -134,8 +134,8 @@ class OperationThread:
         self._monitor = monitor
         self._strand = Strand()
         self._context = contextvars.copy_context()
-        self._raised: BaseException | None = None
-        self._result: Any = None
+        self.raised: BaseException | None = None
+        self.result: Any = None
         self._hooks: HookThread | None = None
         self._in_hook = False
         self._interrupted = False
@@ -153,9 +153,9 @@ class OperationThread:
     def _run(self) -> None:
         with self._monitor:
             try:
-                self._result = run_to_end(self._work)
+                self.result = run_to_end(self._work)
             except BaseException as error:  # noqa: BLE001 - raised again in whoever waits
-                self._raised = error
+                self.raised = error
                 if self.let_go:
                     self.operation.tell(error)
             self.ended = True
@@ -166,20 +166,10 @@ class OperationThread:
     def leave(self) -> None:
         """Whoever waited does so no more. The monitor is held."""
         self.let_go = True
-        if self._raised is not None:
-            self.operation.tell(self._raised)
+        if self.raised is not None:
+            self.operation.tell(self.raised)
         if self.operation.kind == "start":
             self.operation.abandon(self.operation.caller_ended())
-
-    def outcome(self) -> Any:
-        """Return what the operation returned, or raise what it raised."""
-        error, self._raised = self._raised, None
-        if error is None:
-            return self._result
-        try:
-            raise error
-        finally:
-            del error  # its traceback holds this frame
 
     def interrupt(self) -> None:
         """Break into the operation where it waits, if that is allowed. The monitor is held."""
@@ -246,38 +236,28 @@ class OperationThread:
         self._hooks = None
 
 
-class Call:
+class Call(Kept):
     """One call of a hook, and what came of it."""
 
-    __slots__ = ("_error", "_value", "began", "bell", "ended", "hook")
+    __slots__ = ("began", "bell", "ended", "hook", "raised", "result")
 
     def __init__(self, hook: Callable[[], Any], bell: Waiter) -> None:
         self.hook = hook
         self.bell = bell
         self.began = 0.0
         self.ended = False
-        self._value: Any = None
-        self._error: BaseException | None = None
+        self.result: Any = None
+        self.raised: BaseException | None = None
 
     def run(self, context: contextvars.Context) -> None:
         """Call it."""
         self.began = time.monotonic()
         try:
-            self._value = context.run(self.hook)
+            self.result = context.run(self.hook)
         except BaseException as error:  # noqa: BLE001 - raised again in the operation
-            self._error = error
+            self.raised = error
         self.ended = True
         self.bell.set()
-
-    def outcome(self) -> Any:
-        """Return what the hook returned, or raise what it raised."""
-        error, self._error = self._error, None
-        if error is None:
-            return self._value
-        try:
-            raise error
-        finally:
-            del error
 
 
 class HookThread:
