@@ -17,11 +17,13 @@ import fcntl
 import os
 import pwd
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from ginkgo.core.errors import CannotCreate, GinkgoError, PermissionDenied
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_FOLDER_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _MODE = 0o640
 _FOLDER_MODE = 0o700
 
@@ -48,18 +50,14 @@ def open_log_file(path: str, owners: Collection[int]) -> int:
     """
     folder, name = os.path.split(path)
     try:
-        folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fd = _open_or_create(name, folder_fd)
-            try:
-                _check(path, os.fstat(fd), os.fstat(folder_fd), owners)
-                os.set_blocking(fd, True)  # O_NONBLOCK was for the open only
-                # 0, 1 and 2 are the standard streams', also where a process was started without.
-                return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-            finally:
-                os.close(fd)
-        finally:
-            os.close(folder_fd)
+        with (
+            _closing(os.open(folder, _FOLDER_FLAGS)) as folder_fd,
+            _closing(_open_or_create(name, folder_fd)) as fd,
+        ):
+            _check(path, os.fstat(fd), os.fstat(folder_fd), owners)
+            os.set_blocking(fd, True)  # O_NONBLOCK was for the open only
+            # 0, 1 and 2 are the standard streams', also where a process was started without.
+            return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
     except OSError as error:
         raise _refusal(path, error) from error
 
@@ -79,23 +77,26 @@ def check_log_file(path: str, owners: Collection[int] | None) -> None:
     if not os.path.lexists(folder) and owners is not None:
         folder, name = os.path.split(folder)
     try:
-        folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with _closing(os.open(folder, _FOLDER_FLAGS)) as folder_fd:
             if not os.access(name, os.F_OK, dir_fd=folder_fd, follow_symlinks=False):
                 _check_may_write(folder_fd)
             elif owners is None:
                 if not os.access(path, os.W_OK, effective_ids=True):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             else:
-                fd = os.open(name, _FLAGS, dir_fd=folder_fd)
-                try:
+                with _closing(os.open(name, _FLAGS, dir_fd=folder_fd)) as fd:
                     _check(path, os.fstat(fd), os.fstat(folder_fd), owners)
-                finally:
-                    os.close(fd)
-        finally:
-            os.close(folder_fd)
     except OSError as error:
         raise _refusal(path, error) from error
+
+
+@contextmanager
+def _closing(fd: int) -> Iterator[int]:
+    """Close a descriptor at the end."""
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _check_may_write(folder_fd: int) -> None:
