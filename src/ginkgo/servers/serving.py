@@ -144,15 +144,16 @@ class Serving(Listening):
 
     def _begin(self, handler: Any) -> None:
         """Start a handler. What comes in at the last moment may have to wait for its turn."""
-        if self._is_let_in(handler):
-            self._serve(handler)
-
-    def _is_let_in(self, handler: Any) -> bool:
         self.accepted += 1
-        if self.draining and self.max_active is not None and self.active >= self.max_active:
-            self._waiting.append(handler)
-            return False
+        if self.draining and self._has_to_wait(handler):
+            return
         self._handlers[handler] = None
+        self._serve(handler)
+
+    def _has_to_wait(self, handler: Any) -> bool:
+        if self.max_active is None or self.active < self.max_active:
+            return False
+        self._waiting.append(handler)
         return True
 
     def _ended(self, handler: Any) -> None:

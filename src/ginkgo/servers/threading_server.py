@@ -59,7 +59,7 @@ class Server(Serving):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._guard = threading.Lock()  # of the handlers, and of what is counted
+        self._guard = threading.Lock()  # of handlers that end or wait, and of what is counted
         self._traffic_guard = threading.Lock()
         self._acceptor: Acceptor | None = None
         self._crew: Crew | None = None
@@ -76,9 +76,9 @@ class Server(Serving):
         assert self._listener is not None  # noqa: S101 - for the type checker
         self._acceptor = Acceptor(self, self._listener.socket.fileno())
 
-    def _is_let_in(self, handler: Handler) -> bool:
+    def _has_to_wait(self, handler: Handler) -> bool:
         with self._guard:
-            return super()._is_let_in(handler)
+            return super()._has_to_wait(handler)
 
     def _serve(self, handler: Handler) -> None:
         try:
@@ -86,8 +86,7 @@ class Server(Serving):
             self._crew.serve(handler)
         except BaseException:  # there is no thread left
             handler.drop()
-            with self._guard:
-                self._handlers.pop(handler, None)
+            self._handlers.pop(handler, None)
             raise
 
     def _next_after(self, handler: Handler) -> Any:
