@@ -35,6 +35,7 @@ from ..core import tasks
 from ..core.backend import Expired, Interruption, Operation
 from ..core.errors import ApplicationFailed
 from ..core.stacks import log_stack
+from .base import Outcome
 
 if TYPE_CHECKING:
     from ..core.service import Service
@@ -49,7 +50,6 @@ logger = logging.getLogger(__name__)
 
 TIMES = 2  # a hook is cancelled so often, tasks.GRACE seconds apart, before it is left behind
 
-Outcome = tuple[Any, BaseException | None]
 Deliver = Callable[[Any, BaseException | None], object]
 
 _left_behind: set[HookTask] = set()

@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .base import BasePrimitives, result_of, within
 from .workers import in_thread, sleep_in_thread
 
 if TYPE_CHECKING:
-    from ..core.service import Service
+    pass
 
 T = TypeVar("T")
 
@@ -65,13 +66,8 @@ class Queue(asyncio.Queue[Any]):
             raise queue.Full from None
 
 
-class Primitives:
+class Primitives(BasePrimitives):
     """``service.async_``: all that takes time is awaited."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self.spawn = service.spawn
-        self.spawn_later = service.spawn_later
 
     def sleep(self, seconds: float = 0) -> Any:
         """Let others run for `seconds`: awaited in the loop, and in a worker thread a plain call.
@@ -105,14 +101,7 @@ class Primitives:
         """Run a function that blocks in a thread, and wait for what it returns."""
         if asyncio._get_running_loop() is None:  # this is a thread already
             return function(*args, **kwargs)
-        result: T
-        result, error = await in_thread(function, args, kwargs)
-        if error is None:
-            return result
-        try:
-            raise error
-        finally:
-            del error  # its traceback holds this frame
+        return result_of(await in_thread(function, args, kwargs))  # type: ignore[no-any-return]
 
     def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> Any:
         """Wait for a coroutine: awaited in the loop, and from a worker thread a plain call.
@@ -121,19 +110,9 @@ class Primitives:
             TimeoutError: it took more than `timeout` seconds.
         """
         if asyncio._get_running_loop() is not None:
-            return _within(timeout, work)
+            return within(timeout, work)
         loop = self._service.backend_in_use.loop  # type: ignore[attr-defined]
-        return asyncio.run_coroutine_threadsafe(_within(timeout, work), loop).result()
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the service is on its way to its end, or there."""
-        return self._service._state in ("stopping", "stopped", "failed")
-
-
-async def _within(timeout: float | None, work: Coroutine[Any, Any, T]) -> T:
-    async with asyncio.timeout(timeout):
-        return await work
+        return asyncio.run_coroutine_threadsafe(within(timeout, work), loop).result()
 
 
 @asynccontextmanager

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.tasks import is_coroutine_function, task_failed
 from .asyncio_operations import IN_THREADS
-from .workers import Outcome, asked_to_end, in_thread
+from .base import Outcome
+from .workers import asked_to_end, in_thread
 
 if TYPE_CHECKING:
     from ..core.service import Service

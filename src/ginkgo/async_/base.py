@@ -213,6 +213,20 @@ def on_bridge(service: Service, function: Callable[..., Any]) -> Callable[..., A
     return call
 
 
+class BasePrimitives:
+    """What ``service.async_`` has on every backend; how it waits is the backend's."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.spawn = service.spawn
+        self.spawn_later = service.spawn_later
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the service is on its way to its end, or there."""
+        return self._service._state in ("stopping", "stopped", "failed")
+
+
 class Visitor:
     """What a thread asks a tree by that has not begun to live in any thread.
 

@@ -13,10 +13,10 @@ from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 from gevent.queue import Queue
 
-from .base import in_a_loop, within
+from .base import BasePrimitives, in_a_loop, within
 
 if TYPE_CHECKING:
-    from ..core.service import Service
+    pass
 
 T = TypeVar("T")
 
@@ -25,13 +25,8 @@ class Timeout(gevent.Timeout, TimeoutError):
     """What ``async_.timeout`` raises: caught as TimeoutError, as on every backend."""
 
 
-class Primitives:
+class Primitives(BasePrimitives):
     """What ``service.async_`` is on gevent: the primitives, in the words of every backend."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self.spawn = service.spawn
-        self.spawn_later = service.spawn_later
 
     def _loop_elsewhere(self) -> Any:
         """The module asyncio if the caller is in a loop of another thread: that of the bridge.
@@ -97,8 +92,3 @@ class Primitives:
 
         mine: Any = backend()
         return mine.run_on_bridge(work, timeout)
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the service is on its way to its end, or there."""
-        return self._service._state in ("stopping", "stopped", "failed")

@@ -14,11 +14,11 @@ from functools import partial
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .base import Outcome, in_a_loop, result_of, within
+from .base import BasePrimitives, Outcome, in_a_loop, result_of, within
 from .threading_waits import Stopping, Strand, Timeout, Waiter, current, start_thread
 
 if TYPE_CHECKING:
-    from ..core.service import Service
+    pass
 
 T = TypeVar("T")
 
@@ -244,7 +244,7 @@ class Lock:
         self.release()
 
 
-class Primitives:
+class Primitives(BasePrimitives):
     """What ``service.async_`` is on threads: the primitives, in the words of every backend.
 
     Whatever here waits raises :class:`~ginkgo.async_.threading.Stopping` in a task that is told to
@@ -252,11 +252,6 @@ class Primitives:
     elsewhere, in a library or in the kernel, is not ended: give it a timeout of its own and look at
     `stopping`, or let :meth:`to_thread` wait for it.
     """
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self.spawn = service.spawn
-        self.spawn_later = service.spawn_later
 
     def sleep(self, seconds: float = 0) -> Any:
         """Let others run for `seconds`. A coroutine function, on the bridge, awaits it."""
@@ -327,8 +322,3 @@ class Primitives:
 
         waiter = Waiter()
         return bridge.run(work, timeout, waiter.set, partial(current().wait, waiter))
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the service is on its way to its end, or there."""
-        return self._service._state in ("stopping", "stopped", "failed")

@@ -15,6 +15,8 @@ from contextvars import ContextVar, copy_context
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from .base import Outcome
+
 IDLE = 5.0  # seconds that a thread waits for another job
 
 asked_to_end: ContextVar[threading.Event | None] = ContextVar("asked_to_end", default=None)
@@ -24,7 +26,6 @@ asked_by: ContextVar[asyncio.Task[Any] | None] = ContextVar("asked_by", default=
 """In a worker thread: the task that waits for what it does."""
 
 Job = Callable[[], object]
-Outcome = tuple[Any, BaseException | None]
 
 
 class Workers:
