@@ -108,34 +108,31 @@ def test_a_handler_that_reads_on_after_the_end_is_ended(run, connect):
 # -- stopping ---------------------------------------------------------------------------------
 
 
-class Door:
-    """A server's guard, before which the last step of a handler waits until the stop has looked."""
+class Handlers(dict[Any, None]):
+    """Those of a server. One that ends is forgotten only when the stop has looked at them."""
 
     def __init__(self, server: StreamServer) -> None:
-        self._guard = server._guard
+        super().__init__()
         self._server = server
-        self._entered = 0
-        self.reached, self._may_pass = threading.Event(), threading.Event()
+        self.one_ends, self._looked = threading.Event(), threading.Event()
 
-    def __enter__(self) -> None:
-        if "handler" in threading.current_thread().name:
-            self._entered += 1
-            if self._entered == 2:  # it has been counted, and is to be forgotten now
-                self.reached.set()
-                assert self._may_pass.wait(LIMIT)
-        self._guard.acquire()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._guard.release()
+    def __iter__(self) -> Iterator[Any]:
+        seen = list(super().__iter__())
         if self._server._emptied is not None:
-            self._may_pass.set()
+            self._looked.set()
+        return iter(seen)
+
+    def pop(self, *args: Any) -> Any:
+        self.one_ends.set()
+        assert self._looked.wait(LIMIT)
+        return super().pop(*args)
 
 
 def test_one_that_ends_while_the_stop_begins_is_not_waited_for_any_more(run, connect):
     server = run(StreamServer(("127.0.0.1", 0), echo, drain_timeout=4.0))
-    server._guard = door = Door(server)
+    server._handlers = handlers = Handlers(server)
     connect(server).close()
-    assert door.reached.wait(LIMIT)
+    assert handlers.one_ends.wait(LIMIT)
     before = time.monotonic()
     server.stop()
     assert time.monotonic() - before < 2.0

@@ -158,15 +158,16 @@ class Serving(Listening):
 
     def _ended(self, handler: Any) -> None:
         """A handler is at its end."""
-        waiting = self._next_after(handler)
-        self._has_room()
-        if waiting is not None:
-            self._serve(waiting)
-            self._tell(waiting)  # what its peer has sent is there by now, and will be read
-
-    def _next_after(self, handler: Any) -> Any:
-        """Forget a handler; returns the one that has waited for its place."""
         self._handlers.pop(handler, None)
+        self._has_room()
+        if self.draining:  # asked after that: a stop says so first, and then looks who is there
+            waiting = self._next()
+            if waiting is not None:
+                self._serve(waiting)
+                self._tell(waiting)  # what its peer has sent is there by now, and will be read
+
+    def _next(self) -> Any:
+        """The one that has waited for the place of a handler that has ended."""
         if self._waiting:
             waiting = self._waiting.popleft()
             self._handlers[waiting] = None
@@ -246,7 +247,9 @@ class Serving(Listening):
         await self._are_gone_within(self.drain_timeout - quick)
 
     async def _are_gone_within(self, seconds: float) -> bool:
-        return not self._at_work() or await self._emptied_within(seconds)
+        # In this order: one that waits comes to be one at work, and never the other way.
+        gone = not self._waiting and not self._at_work()
+        return gone or await self._emptied_within(seconds)
 
     async def _cut(self, began: float, patience: float) -> None:
         """End what has not ended. Takes at most `patience` seconds."""

@@ -59,7 +59,7 @@ class Server(Serving):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._guard = threading.Lock()  # of handlers that end or wait, and of what is counted
+        self._guard = threading.Lock()  # of what waits for a handler to end, and of what is counted
         self._traffic_guard = threading.Lock()
         self._acceptor: Acceptor | None = None
         self._crew: Crew | None = None
@@ -89,9 +89,9 @@ class Server(Serving):
             self._handlers.pop(handler, None)
             raise
 
-    def _next_after(self, handler: Handler) -> Any:
+    def _next(self) -> Any:
         with self._guard:
-            return super()._next_after(handler)
+            return super()._next()
 
     def _has_room(self) -> None:
         acceptor = self._acceptor
