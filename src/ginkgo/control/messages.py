@@ -100,6 +100,12 @@ def error(status: int, what: str, why: str, do: str, /, **more: Any) -> Answer:
     return reply({**more, "error": {"what": what, "why": why, "do": do}}, status)
 
 
+def stopped() -> Answer:
+    """Return the answer of an instance that ends before it has another."""
+    do = "`ginkgoctl TARGET status` says whether it runs again."
+    return error(503, "The request was not finished", "The instance has stopped.", do)
+
+
 def reject(status: int, what: str, why: str, do: str) -> NoReturn:
     """Raise the Rejection that answers with this error."""
     raise Rejection(error(status, what, why, do))

@@ -35,7 +35,7 @@ from .door import UNIX, Door
 from .inotify import RemovalWatch
 from .instance import Instance
 from .loop import Loop
-from .messages import Answer, Peer, Remote, Request, error
+from .messages import Answer, Peer, Remote, Request, error, stopped
 from .routes_page import files
 from .socketfile import SocketFile
 from .streams import Stream
@@ -208,9 +208,7 @@ class ControlServer:
                 connection.stream.end()
                 connection.pump(now)
             if connection.phase == "answering":
-                why = "The instance has stopped."
-                do = "`ginkgoctl TARGET status` says whether it runs again."
-                connection.answer(error(503, "The request was not finished", why, do), now)
+                connection.answer(stopped(), now)
             if connection.phase != "writing":
                 connection.close()
             self._settle(connection)
