@@ -18,7 +18,6 @@ import json
 import os
 import select
 import socket
-import struct
 import sys
 import traceback
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from ginkgo.process.settings import ProcessSettings
 
 from . import audit
 from .messages import Peer
+from .peers import peer_of
 from .socketfile import SocketFile
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Backdoor:
         self._file.close()
 
     def _let_in(self, sock: socket.socket) -> None:
-        peer = _peer(sock)
+        peer = peer_of(sock)
         if peer.uid not in (0, os.geteuid()):
             sock.close()
             return
@@ -298,15 +298,6 @@ class _ByThread:
 # One for ever: print() keeps no reference to the sys.stdout that it writes to, and whoever is in
 # there when the last shell leaves would write to memory that was given back (CPython gh-130163).
 _by_thread: Final = _ByThread()
-
-
-def _peer(sock: socket.socket) -> Peer:
-    """Who has connected, as the kernel knows it (SO_PEERCRED, unix(7))."""
-    size = struct.calcsize("3i")
-    pid, uid, gid = struct.unpack(
-        "3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    )
-    return Peer(pid, uid, gid, "ginkgoctl")
 
 
 def _hang_up(sock: socket.socket) -> None:

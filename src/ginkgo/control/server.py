@@ -17,7 +17,6 @@ import errno
 import os
 import select
 import socket
-import struct
 import time
 import traceback
 import weakref
@@ -35,7 +34,8 @@ from .door import UNIX, Door
 from .inotify import RemovalWatch
 from .instance import Instance
 from .loop import Loop
-from .messages import Answer, Peer, Remote, Request, error, stopped
+from .messages import Answer, Peer, Request, error, stopped
+from .peers import peer_of, remote_of
 from .routes_page import files
 from .socketfile import SocketFile
 from .streams import Stream
@@ -47,8 +47,6 @@ CLOSING_TIME = 0.5
 
 REPORT_PERIOD = 10.0
 """Seconds in which what strangers can cause is reported once."""
-
-_UCRED = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
 class ControlServer:
@@ -450,27 +448,6 @@ class ControlServer:
         self._file.disown()
         self._loop.close_in_child()
         self._owned.close()
-
-
-def peer_of(sock: socket.socket) -> Peer:
-    """Return who is at the other end of a unix socket, as the kernel noted it at its connect."""
-    pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    try:
-        with open(f"/proc/{pid}/comm", "rb") as file:
-            name = file.read().decode("utf-8", "backslashreplace").rstrip("\n")
-    except OSError:
-        name = "?"  # gone already, or of another pid namespace
-    return Peer(pid, uid, gid, name)
-
-
-def remote_of(sock: socket.socket) -> Remote | None:
-    """Return who is at the other end of a TCP socket; None if nobody is any more."""
-    try:
-        address, port = sock.getpeername()[:2]
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # answers are written whole
-    except OSError:
-        return None
-    return Remote(address, port)
 
 
 _servers: weakref.WeakSet[ControlServer] = weakref.WeakSet()
