@@ -14,10 +14,12 @@ import pytest
 from tests.cli.conftest import Start
 from tests.workshop import Workshop, eventually, wait_gone
 
+from ginkgo.control import stopping
 from ginkgo.control.manager import need_running
 from ginkgo.core.errors import PermissionDenied
 from ginkgo.logs.settings import default_logfile
 from ginkgo.process.instances import Found
+from ginkgo.process.pids import start_ticks
 
 NEVER_STARTED = "fake.Never"
 
@@ -690,3 +692,15 @@ def on_terminal(shop: Workshop, env: dict[str, str], *args: str) -> bytes:
     process.wait(20)
     os.close(master)
     return shown
+
+
+@pytest.mark.parametrize(("asked", "outcome"), [(True, "stopped"), (False, "not running")])
+def test_who_ends_before_it_is_held_has_stopped(
+    shop: Workshop, fake: Start, asked: bool, outcome: str
+) -> None:
+    one = fake()
+    found = Found("running", one.pid, start_ticks(one.pid), folder=str(one.folder))
+    shop.ctl("fake.App", "stop")
+    one.program.ends()
+    report = stopping.stop(found, "fake.App", 5.0, print, asked=asked)
+    assert report["outcome"] == outcome

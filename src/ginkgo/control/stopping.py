@@ -16,6 +16,7 @@ import signal
 import time
 from typing import Any
 
+from ginkgo.core.errors import NotRunning
 from ginkgo.process import pids
 from ginkgo.process.instances import Found
 
@@ -57,7 +58,12 @@ def stop(
         return {**report, "outcome": "not running", "seconds": 0.0, "signals": [], "left": []}
     need_running(found, name)
     began = time.monotonic()
-    with hold(found) as process:
+    try:
+        process = hold(found)
+    except NotRunning:  # it was faster than we
+        outcome = "stopped" if asked else "not running"
+        return {**report, "outcome": outcome, "seconds": 0.0, "signals": [], "left": []}
+    with process:
         stopping = _Stopping(found, process, say)
         outcome = stopping.run(timeout, force=force, asked=asked)
     seconds = round(time.monotonic() - began, 3)
