@@ -97,9 +97,15 @@ def descriptors() -> dict[int, str]:
 
 def loggers() -> dict[str, tuple[Any, ...]]:
     """What holds for each logger of ours; not by asking it, for it remembers the answer."""
+    silenced = logging.root.manager.disable >= logging.ERROR
     known = logging.root.manager.loggerDict.copy()
     return {
-        name: (each.level, each.disabled, each.propagate, each._cache.get(logging.ERROR, True))
+        name: (
+            each.level,
+            each.disabled,
+            each.propagate,
+            silenced or each._cache.get(logging.ERROR, True),
+        )
         for name, each in known.items()
         if isinstance(each, logging.Logger) and name.startswith("ginkgo")
     }

@@ -139,9 +139,9 @@ def test_canary(app: Steered, ground: Ground) -> None:
         for service in app.told("tree")["children"]:
             path = route.replace("{path...}", service["path"]).replace("{name}", "db.password")
             answers[path] = raw(app, f"GET {path}")
-    for path in ("log", "events"):
+    for path, most in (("log", "lines"), ("events", "limit")):
         answers[f"{path} as a stream"] = raw(app, f"GET /api/v1/{path}?stream=1")
-        answers[f"all of {path}"] = raw(app, f"GET /api/v1/{path}?limit=1000&lines=1000")
+        answers[f"all of {path}"] = raw(app, f"GET /api/v1/{path}?{most}=1000")
     for path in ("/", "/metrics", "/livez", "/readyz", "/api/v1/status"):
         answers[f"{path} by TCP"] = over_tcp(app, path)
     assert b"****" in answers["/api/v1/settings"]
