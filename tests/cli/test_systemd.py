@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -84,7 +85,10 @@ def test_a_reload_that_is_refused_says_why(shop: Workshop, systemd: FakeSystemd)
     status = systemd.wait_for("READY", "1")["STATUS"]
     assert status.startswith("Reload refused, nothing has changed: ")
     assert "stop_timeout" in status
+    program.wait_for("Reload refused")
+    assert json.loads(shop.ctl("-p", str(program.pid), "events", "-n1", "--json").stdout)["by"]
     assert program.stops() == 0
+    assert systemd.hear()["STATUS"].startswith("Stopping")  # until then one could read why
 
 
 def test_the_watchdog_hears_nothing_while_the_loop_is_blocked(

@@ -462,7 +462,7 @@ async def test_removing_twice_at_once_is_removing_once(world: World):
 # -- nothing stays ----------------------------------------------------------------------------
 
 
-CHANGES = ("story", "scripts", "_since")
+CHANGES = ("story", "scripts", "_since", "_start_seconds")
 
 
 async def test_ten_cycles_leave_a_tree_as_one_did(world: World):
@@ -499,6 +499,7 @@ async def test_a_service_that_does_nothing_keeps_nothing(world: World):
         "_operation",
         "_reload_wanted",
         "_since",
+        "_start_seconds",
         "_state",
         "_tasks",
     }

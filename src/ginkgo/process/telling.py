@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.events import Event, Subscription
+from ..core.events import PUT_BACK, Event, Subscription
 from ..core.service import Service
 from .notify import Heartbeat, Notifier
 from .running import Running, is_failed, why
@@ -80,6 +80,8 @@ class Teller:
             )
 
     def _happened(self, event: Event) -> None:
+        if event.kind == PUT_BACK or "by" in (event.details or ()):
+            return  # what an operator does is no state, and why a reload was refused is to be read
         # Once for a burst: to look at a tree of a thousand services for each of them takes long.
         if not self._is_due and self._notifier.was_ready and not self._notifier.is_stopping:
             self._is_due = True
