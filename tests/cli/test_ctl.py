@@ -304,10 +304,10 @@ def test_stop_of_what_will_not_end_escalates_and_tells_what_is_left(
     assert (run.returncode, answer["outcome"]) == (0, "killed")
     assert answer["signals"] == ["SIGTERM", "SIGCONT", "SIGKILL"]
     assert [child["name"] for child in answer["left"]] == ["sleep"]
-    one.clear()
-    for child in answer["left"]:
+    for child in answer["left"]:  # first: it has the output that the other's end is waited for by
         os.kill(child["pid"], signal.SIGKILL)
         wait_gone(child["pid"])
+    one.clear()
 
 
 # -- reload
