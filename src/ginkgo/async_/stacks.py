@@ -43,6 +43,8 @@ class Owner(NamedTuple):
 
 NOBODY = Owner(None, None)
 
+_OURS = ("ginkgo.", "gevent.threadpool")  # the modules that know whose a stack is
+
 
 class Frame(NamedTuple):
     """One place in the code."""
@@ -99,6 +101,11 @@ def running_in(root: Service, thread: int, loop: Any = None) -> tuple[Owner, lis
     return owner, frames
 
 
+def calling_service() -> str | None:
+    """The path of the service whose code has led to this call; None where nobody knows."""
+    return _first_known(_outwards(sys._getframe(1))).service
+
+
 def task_titles(service: Service) -> list[str]:
     """What the tasks of a service are for: the names of their functions."""
     tasks = object.__getattribute__(service, "__dict__").get("_tasks")
@@ -107,11 +114,7 @@ def task_titles(service: Service) -> list[str]:
 
 def frames_of(frame: FrameType | None) -> list[FrameType]:
     """A stack from its innermost frame, the outermost first."""
-    found = []
-    while frame is not None:
-        found.append(frame)
-        frame = frame.f_back
-    return found[::-1]
+    return list(_outwards(frame))[::-1]
 
 
 def places(frames: Iterable[FrameType]) -> list[Frame]:
@@ -132,14 +135,23 @@ def places(frames: Iterable[FrameType]) -> list[Frame]:
 
 def owner_of(frames: list[FrameType]) -> Owner:
     """What the innermost function of ours that knows it says of a stack."""
-    for frame in reversed(frames):
-        if str(frame.f_globals.get("__name__", "")).startswith(("ginkgo.", "gevent.threadpool")):
-            known = _KNOWN.get(frame.f_code.co_qualname)
-            if known is not None:
-                owner = known(frame.f_locals)
-                if owner is not None:
-                    return owner
+    return _first_known(reversed(frames))
+
+
+def _first_known(frames: Iterable[FrameType]) -> Owner:
+    for frame in frames:
+        known = _KNOWN.get(frame.f_code.co_qualname)
+        if known and str(frame.f_globals.get("__name__", "")).startswith(_OURS):
+            owner = known(frame.f_locals)
+            if owner is not None:
+                return owner
     return NOBODY
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
 
 
 def _of_function(found: dict[str, Any]) -> Owner | None:
@@ -210,6 +222,8 @@ _KNOWN: dict[str, _Known] = {
     "DatagramHandler.run": _of_handler,
     "WSGIHandler.run": _of_handler,
     "Server._carry_out": _of_handler,
+    "StreamServer._carry_out": _of_handler,
+    "ProtocolServer._carry_out": _of_handler,
 }
 """The functions of ours that run a user's code, by their qualified names."""
 

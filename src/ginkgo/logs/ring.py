@@ -39,7 +39,8 @@ class Line(NamedTuple):
         time: seconds since the epoch, or None.
         level: the level's name, or None.
         logger: the logger's name, or None.
-        service: the path that the message begins with, if it does, or None.
+        service: the path that the message begins with; else that of the service whose code has
+            logged it, where that is known; or None.
         text: the line as the log has it, a traceback below it included.
     """
 
@@ -66,12 +67,14 @@ class Ring(logging.Handler):
 
     Args:
         root: the name of the tree's root, by which paths of services are known.
+        caller: called while a record is kept: the path of the service whose code logs, or None.
     """
 
-    def __init__(self, root: str = "") -> None:
+    def __init__(self, root: str = "", caller: Callable[[], str | None] = lambda: None) -> None:
         super().__init__()
         self.setFormatter(Formatter())
         self.root = root
+        self._caller = caller
         self.dropped = False  # whether lines have gone that were once kept
         self._numbers = count(1)
         self._lines: deque[Line] = deque()
@@ -97,7 +100,7 @@ class Ring(logging.Handler):
             record.created,
             record.levelname,
             record.name,
-            self._service_in(record.message),
+            self._service_in(record.message) or self._caller(),
             text,
         )
         self._lines.append(line)

@@ -27,6 +27,7 @@ from functools import partial
 from typing import Any
 
 from ..async_ import native
+from ..async_.stacks import calling_service
 from ..config import settings
 from ..core import lifecycle
 from ..core.backend import Backend
@@ -200,7 +201,7 @@ class _Process:
             broken=self.broken,
             logformat=log.logformat,
         )
-        self.ring = Ring()
+        self.ring = Ring(caller=calling_service)
         logging.root.addHandler(self.ring)
         self.undo.callback(logging.root.removeHandler, self.ring)
         self.records = Records()
