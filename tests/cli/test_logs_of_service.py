@@ -66,3 +66,14 @@ def test_a_line_is_of_the_service_whose_code_has_logged_it(shop: Workshop, backe
         *("from do_start", "from a task", "from the root", "from a handler")
     }
     assert program.stops() == 0
+
+
+def test_what_operators_do_is_in_the_log_whatever_its_level(shop: Workshop) -> None:
+    shop.write("app.py", "from ginkgo import Service\nclass App(Service): pass\n")
+    program = shop.begin(*command("gevent", "app.App", "--set", "loglevel=error"))
+    program.wait_for("^Starting")
+    assert shop.ctl("app.App", "wait").returncode == 0
+    assert shop.ctl("app.App", "restart", "App").returncode == 0
+    program.wait_for(r"audit: restart of App: done, as asked for by uid \d+ ")
+    assert program.stops() == 0
+    assert " Stopping." not in program.output

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 
 logger = logging.getLogger(__name__)
+logger.setLevel(logging.INFO)  # what operators do is written also where the log is to say less
 
 
 def audit(text: str) -> None:
