@@ -188,8 +188,14 @@ def test_a_slow_client_is_told_why(serve: Serve, source: Source) -> None:
     served = serve(routes=source.routes)
     client = served.client()
     reader = Reader(client)
-    gate = threading.Event()
-    served.server._loop.post(gate.wait)  # the control thread takes nothing meanwhile
+    held, gate = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        gate.wait()
+
+    served.server._loop.post(hold)  # the control thread takes nothing meanwhile
+    assert held.wait(20)
     for number in range(KEPT + 10):
         source.streams[0].send({"number": number})
     gate.set()
