@@ -289,6 +289,14 @@ def addressed(options: argparse.Namespace, text: str) -> str:
 
     if options.pid is not None:
         return text.replace(PLACEHOLDER, f"ginkgoctl -p {quote(options.pid)}")
+    if START in text and options.target and _names_an_instance(options.target):
+        target = _last_target(options.target)
+        if target is None:
+            return text.replace(
+                f"{START} starts it",
+                "`ginkgo -d TARGET` starts it, where TARGET is its configuration file",
+            )
+        text = text.replace(START, f"`ginkgoctl {quote(target)} start`")
     return text.replace(
         PLACEHOLDER, f"ginkgoctl {quote(options.target)}" if options.target else PLACEHOLDER
     )
@@ -296,6 +304,29 @@ def addressed(options: argparse.Namespace, text: str) -> str:
 
 PLACEHOLDER = "ginkgoctl TARGET"
 """What stands in advice for the command with the target that is meant."""
+
+
+START = f"`{PLACEHOLDER} start`"
+
+
+def _names_an_instance(target: str) -> bool:
+    """Whether this is the name of an instance, as `ls` tells it, that no start can take."""
+    return "-" in target and "/" not in target and not target.endswith(".py")
+
+
+def _last_target(name: str) -> str | None:
+    """Return what an instance was started with, where it has crashed and its record tells."""
+    from os.path import join
+
+    from ..control.starting import trusted
+    from ..process.instances import find
+    from ..process.places import is_config_file
+
+    found = find(name)
+    if found.record is None or not trusted(found):
+        return None
+    target = found.record.target
+    return join(found.record.cwd, target) if is_config_file(target) else target
 
 
 def locate(options: argparse.Namespace) -> tuple[Found, str]:
