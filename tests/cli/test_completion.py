@@ -71,6 +71,13 @@ def test_options_and_their_values(shop: Workshop) -> None:
     assert complete(shop, "completion", "") == ["bash", "zsh", "fish"]
 
 
+def test_only_those_options_are_offered_that_the_action_takes(shop: Workshop) -> None:
+    found = complete(shop, "stop", "app", "--")
+    assert {"--force", "--timeout", "--json"} <= set(found)
+    assert not {"--service", "--follow", "--once"} & set(found)
+    assert "--service" in complete(shop, "--")
+
+
 def test_zsh_and_fish_are_told_what_it_is(shop: Workshop) -> None:
     (fish,) = complete(shop, "dum", shell="fish")
     (zsh,) = complete(shop, "dum", shell="zsh")

@@ -262,6 +262,30 @@ def test_advice_can_be_pasted(shop: Workshop) -> None:
     assert told["error"]["do"] == f"`ginkgoctl '{target}' start` starts it"
 
 
+def test_who_names_an_instance_that_is_over_is_told_what_starts_it(shop: Workshop) -> None:
+    run = shop.ctl("app-8976eab1", "tree")
+    assert (run.returncode, run.stderr.splitlines()) == (
+        7,
+        [
+            "ginkgoctl: app-8976eab1 is not running",
+            "`ginkgo -d TARGET` starts it, where TARGET is its configuration file",
+        ],
+    )
+
+
+def test_of_one_that_crashed_its_configuration_file_is_known(shop: Workshop, fake: Start) -> None:
+    one = fake("app-8976eab1")
+    os.kill(one.pid, signal.SIGKILL)
+    one.program.ends()
+    path = one.folder / "instance.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"target": "an app.conf.py", "cwd": "/srv/app"}))
+    run = shop.ctl("app-8976eab1", "tree")
+    assert run.returncode == 7
+    assert run.stderr.splitlines()[1] == "`ginkgoctl '/srv/app/an app.conf.py' start` starts it"
+    one.clear()
+
+
 @pytest.mark.fault(84)
 def test_stop_of_what_does_not_run_is_done(shop: Workshop) -> None:
     run = shop.ctl("stop", NEVER_STARTED)

@@ -1,10 +1,12 @@
 """How the command line of ginkgoctl is read."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
-from ginkgo.cli.ctl import ACTIONS, WITHOUT_TARGET, main, parse
+from ginkgo.cli.ctl import ACTIONS, OPTIONS, WITHOUT_TARGET, main, parse
 from ginkgo.core.errors import UsageError
 
 
@@ -105,6 +107,68 @@ def test_what_makes_no_sense_is_told(line: str, message: str) -> None:
         parse(line.split())
     assert message in str(caught.value)
     assert caught.value.hint
+
+
+VALUES = {
+    "--for": "10m",
+    "--lines": "0",
+    "--service": "App/Db",
+    "--level": "error",
+    "--grep": "x",
+    "--kind": "set",
+    "--every": "0",
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_that_an_action_does_not_take_is_refused(option: str) -> None:
+    for action, (_, follows, _) in ACTIONS.items():
+        words = [action] if action in WITHOUT_TARGET else ["a.B", action]
+        words += ["x" for name in follows.split() if not name.startswith("[")]
+        words += [option, *([VALUES[option]] if option in VALUES else [])]
+        if action == "wait" and option == "--for":
+            words[-1] = "stopped"
+        if action in OPTIONS[option]:
+            assert parse(words).action == action
+            continue
+        with pytest.raises(UsageError, match=f"^{action} takes no {option}$") as caught:
+            parse(words)
+        assert caught.value.hint
+
+
+def test_the_page_has_which_option_is_for_which_action() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/commands.md").read_text()
+    table = page.partition("## ginkgoctl")[2].partition("Its options:")[2]
+    told: dict[str, set[str]] = {}
+    for options, actions, _ in re.findall(r"^\| (`-.*?) \| (`.*?) \| (.*) \|$", table, re.M):
+        for option in re.findall(r"`(-[-\w]+)", options):
+            name = {"-n": "--lines", "-f": "--follow"}.get(option, option)
+            told.setdefault(name, set()).update(re.findall(r"`(.*?)`", actions))
+    assert told == {name: set(actions) for name, actions in OPTIONS.items()}
+
+
+@pytest.mark.parametrize("action", ["stop", "restart", "reload"])
+@pytest.mark.parametrize("named", ["a.B", "-p 12"])
+def test_a_service_to_act_on_is_no_option(action: str, named: str) -> None:
+    with pytest.raises(UsageError, match=f"^{action} takes no --service$") as caught:
+        parse([*named.split(), action, "--service", "App/Db"])
+    assert f"`ginkgoctl {named} {action} App/Db`" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("action", ["stop", "restart"])
+def test_one_service_is_not_stopped_by_force(action: str) -> None:
+    with pytest.raises(UsageError, match=f"^{action} takes no --force with the path"):
+        parse(["a.B", action, "App/Db", "--force"])
+
+
+@pytest.mark.parametrize("line", ["-p 1 ls", "-p 1 completion bash"])
+def test_what_takes_no_target_takes_no_pid(line: str) -> None:
+    with pytest.raises(UsageError, match="takes no target"):
+        parse(line.split())
+
+
+def test_what_is_not_given_has_its_usual_value() -> None:
+    assert (parse(["a.B", "logs"]).lines, parse(["a.B", "top"]).every) == (20, 2.0)
 
 
 def test_wrong_usage_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -160,6 +160,9 @@ def test_on_a_terminal_it_has_prompts_and_hears_of_the_end(shop: Workshop, end: 
         seen = seen.partition(text)[2]
 
     wait_for(b"This is inside app.App")
+    wait_for(b"\n  root, settings  ")
+    wait_for(b"\n  find(path)  ")
+    wait_for(b"\n  call(function)  ")
     wait_for(b">>> ")
     os.write(master, b"if root:\n")
     wait_for(b"... ")

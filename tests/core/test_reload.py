@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from tests.dialects import World, done
 from tests.trees import (
@@ -19,6 +21,7 @@ from tests.trees import (
 
 from ginkgo import Service
 from ginkgo.core import tasks
+from ginkgo.core.events import RELOAD
 from ginkgo.core.failure import Abandoned
 
 
@@ -256,6 +259,24 @@ async def test_errors_of_a_reload_that_nobody_waits_for_are_logged_once(
         "a/b: do_reload failed: b",
         "a/c: do_reload failed: c",
     ]
+    await done(root.stop())
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ("", "reloaded"),
+        ("b", "reloaded, 1 service in it failed"),
+        ("bc", "reloaded, 2 services in it failed"),
+    ],
+)
+async def test_the_event_of_a_reload_says_how_it_went(world: World, broken: str, told: str):
+    root = plant(world, "a(b,c)", **{name: {"reload": fail} for name in broken})
+    await done(root.start())
+    with contextlib.suppress(Wrong, BaseExceptionGroup):
+        await done(root.reload())
+    (event,) = [one for one in root.events if one.kind == RELOAD]
+    assert (event.text, event.to_dict()["failed"]) == (told, len(broken))
     await done(root.stop())
 
 

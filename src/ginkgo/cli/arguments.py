@@ -64,7 +64,6 @@ def parser(actions: Mapping[str, tuple[str, str]]) -> argparse.ArgumentParser:
     add("--kill-on-timeout", action="store_true", help="start: end what is not ready in time")
     add(
         "--for",
-        dest="lasting",
         metavar="STATE|TIME",
         help="wait: for ready or stopped [ready]; set, log-level: for so long, as 30s, 10m or 2h",
     )
@@ -72,7 +71,6 @@ def parser(actions: Mapping[str, tuple[str, str]]) -> argparse.ArgumentParser:
         "-n",
         "--lines",
         type=count,
-        default=20,
         help="logtail, logs, events: how many lines first [20]",
     )
     add("-f", "--follow", action="store_true", help="logs, events: go on with what comes")
@@ -82,7 +80,7 @@ def parser(actions: Mapping[str, tuple[str, str]]) -> argparse.ArgumentParser:
     add("--kind", help="events: of this kind: state, failure, restart, ...")
     add("--all", action="store_true", help="tree: each service, also where many are alike")
     add("--once", action="store_true", help="top: one picture, and no more")
-    add("--every", type=seconds, default=2.0, metavar="SECONDS", help="top: how often [2]")
+    add("--every", type=seconds, metavar="SECONDS", help="top: how often [2]")
     add("--raw", action="store_true", help="log, logtail: control characters as they are")
     add(
         "words",

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .ctl import ACTIONS, WITHOUT_TARGET
+from .ctl import ACTIONS, OPTIONS, WITHOUT_TARGET
 
 Candidate = tuple[str, str]
 """A word, and what it is."""
@@ -101,8 +101,7 @@ def candidates(words: list[str], current: str) -> Iterator[Candidate]:
             yield from _services(_target(named))
         yield from ((value, "") for value in VALUES[before])
     elif current.startswith("-"):
-        yield from ((name, "") for name in VALUES if name.startswith("--"))
-        yield from FLAGS.items()
+        yield from _options(_action(named))
     elif "-p" in words or "--pid" in words:
         if not named:
             yield from _actions()
@@ -122,7 +121,7 @@ def _next(named: list[str], current: str) -> Iterator[Candidate]:
         yield from _actions()
         yield from _instances(current)
         return
-    action = next((word for word in named[:2] if word in ACTIONS), None)
+    action = _action(named)
     if action is None:
         if len(named) == 1:
             yield from _actions()
@@ -134,6 +133,19 @@ def _next(named: list[str], current: str) -> Iterator[Candidate]:
         follows = ACTIONS[action][1].split()
         for name in follows[len(named) - 2 : len(named) - 1]:
             yield from ARGUMENTS.get(name, _nothing)(_target(named))
+
+
+def _options(action: str | None) -> Iterator[Candidate]:
+    """The options, in their long form: those that the action takes, once it is known."""
+    named = {name: "" for name in VALUES if name.startswith("--")}
+    for name, about in (named | FLAGS).items():
+        if action is None or action in OPTIONS.get(name, ACTIONS):
+            yield name, about
+
+
+def _action(named: list[str]) -> str | None:
+    """The action among the words: it is one of the first two."""
+    return next((word for word in named[:2] if word in ACTIONS), None)
 
 
 def _target(named: list[str]) -> str | None:

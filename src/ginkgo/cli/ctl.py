@@ -42,6 +42,23 @@ ACTIONS = {
 
 WITHOUT_TARGET = ("ls", "completion")
 
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "--force": ("stop", "restart"),
+    "--kill-on-timeout": ("start",),
+    "--for": ("wait", "set", "log-level"),
+    "--lines": ("logtail", "logs", "events"),
+    "--follow": ("logs", "events"),
+    "--service": ("logs", "events"),
+    "--level": ("logs",),
+    "--grep": ("logs",),
+    "--kind": ("events",),
+    "--all": ("tree",),
+    "--once": ("top",),
+    "--every": ("top",),
+    "--raw": ("log", "logtail"),
+}
+"""The options that only some actions take, and which; all others are for every action."""
+
 OF_SERVICES = "steering.on_service"
 """What does those actions that take a [PATH], where one is given."""
 
@@ -118,7 +135,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options.target = words.pop(0) if targeted and words else None
     options.arguments = words
     _check(options)
+    _check_options(options)
     _read_lasting(options)
+    options.lines = 20 if options.lines is None else options.lines
+    options.every = 2.0 if options.every is None else options.every
     return options
 
 
@@ -192,6 +212,40 @@ def _check(options: argparse.Namespace) -> None:
         )
 
 
+def _check_options(options: argparse.Namespace) -> None:
+    """Insist on options that the action takes: one that is ignored may have been what matters.
+
+    Raises:
+        UsageError: it does not take one of them.
+    """
+    from ..core.errors import UsageError
+
+    action = options.action
+    if options.pid is not None and action in WITHOUT_TARGET:
+        raise UsageError(f"{action} takes no target, and so no --pid", hint="leave it out")
+    for name, actions in OPTIONS.items():
+        value = vars(options)[name[2:].replace("-", "_")]
+        if value is None or value is False or action in actions:
+            continue
+        hint = f"it is an option of {' and '.join(actions)}"
+        if name == "--service" and ACTIONS[action][1] == "[PATH]":
+            hint = f"the service stands behind the action: `{_command(options, action, value)}`"
+        raise UsageError(f"{action} takes no {name}", hint=hint)
+    if options.force and options.arguments:
+        raise UsageError(
+            f"{action} takes no --force with the path of a service: signals are for a process",
+            hint=f"the whole process: `{_command(options, action, '--force')}`",
+        )
+
+
+def _command(options: argparse.Namespace, *words: str) -> str:
+    """A command for the same instance, that can be pasted."""
+    from shlex import join
+
+    named = [options.target] if options.pid is None else ["-p", options.pid]
+    return join(["ginkgoctl", *named, *words])
+
+
 EXAMPLES = {
     "set": "service.conf.py set rate 10 --for 10m",
     "log-level": "service.conf.py log-level app.db DEBUG --for 10m",
@@ -203,7 +257,7 @@ def _read_lasting(options: argparse.Namespace) -> None:
     """Read --for: a state to `wait` for, a time for all else."""
     from ..core.errors import UsageError
 
-    given: str | None = options.lasting
+    given: str | None = vars(options)["for"]
     options.wanted, options.lasting = "ready", None
     if options.action == "wait":
         if given not in (None, "ready", "stopped"):
@@ -235,6 +289,14 @@ def addressed(options: argparse.Namespace, text: str) -> str:
 
     if options.pid is not None:
         return text.replace(PLACEHOLDER, f"ginkgoctl -p {quote(options.pid)}")
+    if START in text and options.target and _names_an_instance(options.target):
+        target = _last_target(options.target)
+        if target is None:
+            return text.replace(
+                f"{START} starts it",
+                "`ginkgo -d TARGET` starts it, where TARGET is its configuration file",
+            )
+        text = text.replace(START, f"`ginkgoctl {quote(target)} start`")
     return text.replace(
         PLACEHOLDER, f"ginkgoctl {quote(options.target)}" if options.target else PLACEHOLDER
     )
@@ -242,6 +304,29 @@ def addressed(options: argparse.Namespace, text: str) -> str:
 
 PLACEHOLDER = "ginkgoctl TARGET"
 """What stands in advice for the command with the target that is meant."""
+
+
+START = f"`{PLACEHOLDER} start`"
+
+
+def _names_an_instance(target: str) -> bool:
+    """Whether this is the name of an instance, as `ls` tells it, that no start can take."""
+    return "-" in target and "/" not in target and not target.endswith(".py")
+
+
+def _last_target(name: str) -> str | None:
+    """Return what an instance was started with, where it has crashed and its record tells."""
+    from os.path import join
+
+    from ..control.starting import trusted
+    from ..process.instances import find
+    from ..process.places import is_config_file
+
+    found = find(name)
+    if found.record is None or not trusted(found):
+        return None
+    target = found.record.target
+    return join(found.record.cwd, target) if is_config_file(target) else target
 
 
 def locate(options: argparse.Namespace) -> tuple[Found, str]:

@@ -46,7 +46,8 @@ def shell(options: argparse.Namespace) -> int:
     with sock, sock.makefile("rb") as answers:
         sock.settimeout(None)
         if sys.stdin.isatty():
-            out.say(BANNER.format(name=name, pid=found.pid))
+            for line in BANNER.format(name=name, pid=found.pid).splitlines():
+                out.say(line)
         for source in statements():
             told = ask(sock, answers, source)
             if told is None:

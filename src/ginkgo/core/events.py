@@ -290,6 +290,13 @@ class Events:
         return log_of(root), None if root is self._service else self._service.path
 
 
+def reloaded(failed: int) -> str:
+    """What is told of a service's reload, in which so many services failed."""
+    if not failed:
+        return "reloaded"
+    return f"reloaded, {failed} {'service' if failed == 1 else 'services'} in it failed"
+
+
 def within(path: str, above: str) -> bool:
     """Whether `path` is that of a service, or of one below it."""
     return path == above or path.startswith(above + "/")

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from .backend import Expired, Interruption, Operation
 from .context import context
 from .errors import UsageError
-from .events import FAILURE, RELOAD, record
+from .events import FAILURE, RELOAD, record, reloaded
 from .failure import (
     Abandoned,
     Failure,
@@ -386,7 +386,7 @@ async def reload(operation: Operation, service: Service, *, told: bool = True) -
         service._reloading = None
         notify(service)
     if told:
-        record(service, RELOAD, None, {"failed": len(errors)})
+        record(service, RELOAD, None, {"failed": len(errors)}, reloaded(len(errors)))
     raise_collected(operation, f"reloading {service.path}", errors)
 
 
