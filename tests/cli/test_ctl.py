@@ -341,7 +341,9 @@ def test_reload_tells_what_changed(shop: Workshop, fake: Start) -> None:
     one = fake()
     changed = {"name": "rate", "old": "60", "new": "180", "origin": "app.conf.py:3"}
     later = {"name": "port", "old": "1", "new": "2", "origin": None}
+    covered = {"name": "size", "old": "3", "new": "4", "origin": "app.conf.py:4"}
     report = {"outcome": "done", "changed": [changed], "needs_restart": [later]}
+    report["covered"] = [covered]
     one.tell("report " + json.dumps(report))
     run = shop.ctl("fake.App", "reload")
     assert run.returncode == 0
@@ -349,6 +351,7 @@ def test_reload_tells_what_changed(shop: Workshop, fake: Start) -> None:
         "reloaded fake.App",
         "  changed: rate: 60 -> 180 (app.conf.py:3)",
         "  needs a restart: port: 1 -> 2",
+        "  when its `ginkgoctl set` ends: size: 3 -> 4 (app.conf.py:4)",
     ]
     answer = json.loads(shop.ctl("fake.App", "reload", "--json").stdout)
     assert (answer["schema"], answer["changed"]) == ("ginkgo.reload/1", [changed])

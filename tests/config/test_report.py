@@ -41,6 +41,7 @@ def test_a_report_reads_like_a_list_of_changes(config: Settings, write: Any) -> 
             {"path": "r.rate", "old": "60", "new": "180", "origin": f"{path}:3"},
         ],
         "needs_restart": [{"path": "r.port", "old": "7001", "new": "7002", "origin": f"{path}:2"}],
+        "covered": [],
         "undeclared": ["other", "rat"],
         "warnings": [],
     }

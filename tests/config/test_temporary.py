@@ -101,6 +101,43 @@ def test_a_reload_leaves_it_and_what_the_file_says_comes_back_after_it(tmp_path:
         assert now.origin("rate") == f"{file}:1"
 
 
+def test_a_reload_refuses_what_it_covers(tmp_path: Path):
+    file = tmp_path / "app.conf.py"
+    file.write_text("rate = 1\n")
+    with settings.context() as now:
+        App = declare()
+        now.load_file(str(file))
+        temporary.put(now, "rate", "7")
+        before = now.snapshot
+        file.write_text("# it is\nrate = 'x'\n")
+        with pytest.raises(ConfigError) as caught:
+            now.reload()
+        [problem] = caught.value.problems
+        assert str(problem) == f"{file}:2: rate must be a whole number (int), not 'x' (str)"
+        assert now.snapshot is before
+        temporary.take_back(now, "rate")
+        assert App.rate == 1
+
+
+def test_a_reload_tells_what_it_covers(tmp_path: Path):
+    file = tmp_path / "app.conf.py"
+    file.write_text("rate = 1\n")
+    with settings.context() as now:
+        declare()
+        now.load_file(str(file))
+        temporary.put(now, "rate", "7")
+        file.write_text("rate = 22\n")
+        report = now.reload()
+        assert (report.changed, str(report)) == (
+            (),
+            f"rate: 1 -> 22 ({file}:1), when its `ginkgoctl set` ends",
+        )
+        assert report.as_dict()["covered"] == [
+            {"path": "rate", "old": "1", "new": "22", "origin": f"{file}:1"}
+        ]
+        assert now.reload().covered == ()
+
+
 def test_it_may_come_and_go_while_a_reload_is_prepared(tmp_path: Path):
     file = tmp_path / "app.conf.py"
     file.write_text("rate = 1\n")

@@ -157,6 +157,26 @@ def test_what_was_set_stays_over_a_reload_and_can_be_set_anew(run: Callable[...,
     assert (shown["value"], shown["until"]) == (2, None)
 
 
+def test_a_reload_looks_below_what_is_set(run: Callable[..., Steered], ground: Ground) -> None:
+    shop = ground.shop
+    shop.write("app.conf.py", 'service = "app.App"\nrate = 1\n')
+    app = run(target="app.conf.py")
+    app.done("set", name="rate", value=7)
+    shop.write("app.conf.py", 'service = "app.App"\nrate = "x"\n')
+    status, told = app.post("reload")
+    assert (status, told["outcome"]) == (409, "refused"), told
+    assert "app.conf.py:2: rate must be a whole number (int), not 'x' (str)" in told["refused"][0]
+    shop.write("app.conf.py", 'service = "app.App"\nrate = 5\n')
+    report = app.done("reload")
+    [covered] = report["covered"]
+    assert (covered["name"], covered["old"], covered["new"]) == ("rate", "1", "5")
+    assert report["changed"] == []
+    refused, done = of_kind(app, "reload")
+    assert refused["outcome"] == "refused"
+    assert done["text"].startswith("reload: when its set ends: rate (1 -> 5); by ")
+    assert app.setting("rate")["value"] == 7
+
+
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [

@@ -216,10 +216,15 @@ def changes(report: dict[str, Any], name: str) -> Iterator[str]:
     """Yield what a reload changed, in lines for people."""
     if report.get("outcome") not in ("done", "failed"):
         return
-    changed, later = report.get("changed") or (), report.get("needs_restart") or ()
-    yield f"reloaded {name}" + ("" if changed or later else ": nothing changed")
-    for label, found in (("changed", changed), ("needs a restart", later)):
-        for one in found:
+    labels = {
+        "changed": "changed",
+        "needs_restart": "needs a restart",
+        "covered": "when its `ginkgoctl set` ends",
+    }
+    any_change = any(report.get(key) for key in labels)
+    yield f"reloaded {name}" + ("" if any_change else ": nothing changed")
+    for key, label in labels.items():
+        for one in report.get(key) or ():
             origin = f" ({text(one['origin'])})" if one.get("origin") else ""
             old, new = text(one.get("old")), text(one.get("new"))
             yield f"  {label}: {text(one.get('name'))}: {old} -> {new}{origin}"

@@ -9,6 +9,7 @@ from .display import MASK, show
 from .problems import Problem
 
 if TYPE_CHECKING:
+    from .setting import Setting
     from .snapshot import Snapshot
 
 _DATA = (bool, bytes, dict, float, frozenset, int, list, set, str, tuple, type(None))
@@ -48,6 +49,7 @@ class ReloadReport(NamedTuple):
         number: the new configuration's.
         changed: the settings that have a new value.
         needs_restart: the settings that will have one after a restart; until then the old holds.
+        covered: the settings that will have one when the `ginkgoctl set` that lies on them ends.
         undeclared: names in a config file that are nobody's setting and have changed.
         warnings: what a person should know.
     """
@@ -55,12 +57,14 @@ class ReloadReport(NamedTuple):
     number: int
     changed: tuple[Change, ...] = ()
     needs_restart: tuple[Change, ...] = ()
+    covered: tuple[Change, ...] = ()
     undeclared: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [str(change) for change in self.changed]
         lines += [f"{change}, after a restart" for change in self.needs_restart]
+        lines += [f"{change}, when its `ginkgoctl set` ends" for change in self.covered]
         if self.undeclared:
             lines.append(f"changed, but declared by nobody: {', '.join(self.undeclared)}")
         lines = lines or ["no setting has changed"]
@@ -72,6 +76,7 @@ class ReloadReport(NamedTuple):
             "number": self.number,
             "changed": [change.as_dict() for change in self.changed],
             "needs_restart": [change.as_dict() for change in self.needs_restart],
+            "covered": [change.as_dict() for change in self.covered],
             "undeclared": list(self.undeclared),
             "warnings": list(self.warnings),
         }
@@ -79,11 +84,11 @@ class ReloadReport(NamedTuple):
 
 def compare(old: Snapshot, new: Snapshot, warnings: tuple[str, ...]) -> ReloadReport:
     """Return what has changed from `old` to `new`."""
-    changed, needs_restart = [], []
+    changed, needs_restart, covered = [], [], []
+    old_below, below = old.without_temporary(), new.without_temporary()
     for setting in new.declared():
         path, secret = setting.path, new.secret(setting.path)
-        known, after = old.look(setting), new.entry(setting)
-        before = None if isinstance(known, Problem) else known.value
+        before, after = _worth(old, setting), new.entry(setting)
         if not same(before, after.value):
             changed.append(_change(path, before, after.value, after.origin, secret=secret))
         if path in new.held:
@@ -91,8 +96,23 @@ def compare(old: Snapshot, new: Snapshot, warnings: tuple[str, ...]) -> ReloadRe
             needs_restart.append(
                 _change(path, effective.value, to_come.value, to_come.origin, secret=secret)
             )
-    undeclared = tuple(_undeclared(old, new))
-    return ReloadReport(new.number, tuple(changed), tuple(needs_restart), undeclared, warnings)
+        if path in old.layers.temporary and path in new.layers.temporary:
+            before, later = _worth(old_below, setting), below.look(setting)
+            if not isinstance(later, Problem) and not same(before, later.value):
+                covered.append(_change(path, before, later.value, later.origin, secret=secret))
+    return ReloadReport(
+        new.number,
+        tuple(changed),
+        tuple(needs_restart),
+        tuple(covered),
+        tuple(_undeclared(old, new)),
+        warnings,
+    )
+
+
+def _worth(snapshot: Snapshot, setting: Setting[Any]) -> Any:
+    looked = snapshot.look(setting)
+    return None if isinstance(looked, Problem) else looked.value
 
 
 def _undeclared(old: Snapshot, new: Snapshot) -> Iterator[str]:

@@ -186,6 +186,14 @@ class Snapshot:
                 new._entries[ref] = entry
         return new
 
+    def without_temporary(self) -> Snapshot:
+        """Return what holds when all that is set for now has ended."""
+        temporary = self.layers.temporary
+        if not temporary:
+            return self
+        layers = self.layers._replace(temporary={})
+        return self.successor(self.number, layers, temporary, self.held)
+
     def needs_restart(self, path: str) -> bool:
         """Whether a new value of `path` takes effect only at a restart."""
         declared = self._registry.at(path, self.layers.runs)

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def problems(snapshot: Snapshot, registry: Registry) -> list[Problem]:
-    """Return all that makes `snapshot` unusable."""
+    """Return all that makes `snapshot` unusable, now or when what is set for now has ended."""
     runs = snapshot.layers.runs
+    below = snapshot.without_temporary()
     found: list[Problem] = []
     for path in registry.paths(runs):
         found += registry.conflicts(path, runs)
         for setting in registry.at(path, runs):
-            looked = snapshot.look(setting)
-            if isinstance(looked, Problem):
-                found.append(looked)
+            looked = [each.look(setting) for each in (snapshot, below)]
+            found += (each for each in looked if isinstance(each, Problem))
     found += (problem for problem, sure in _strangers_in_options(snapshot, registry) if sure)
     return list(dict.fromkeys(found))  # two classes that declare one setting: said once
 

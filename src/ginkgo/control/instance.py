@@ -51,6 +51,7 @@ class Report(TypedDict, total=False):
     outcome: Literal["done", "refused", "failed", "busy"]
     changed: list[Change]  # in effect now
     needs_restart: list[Change]  # in the file, not in effect
+    covered: list[Change]  # in effect when the `ginkgoctl set` that lies on it ends
     refused: list[str]  # why, each with file and line
     failed: list[Trouble]
     at: str  # RFC 3339

@@ -30,8 +30,8 @@ STATE: Schema = {"type": "string"}
 
 KINDS_TOLD = (
     f"{', '.join(KINDS)}, or one of the application's own. A reload of the process has outcome,"
-    " changed, needs_restart, refused, failed and by; set and log-level have name, old, value,"
-    " until and by; put-back has what, name, old, value and until; asked has action and by;"
+    " changed, needs_restart, covered, refused, failed and by; set and log-level have name, old,"
+    " value, until and by; put-back has what, name, old, value and until; asked has action and by;"
     " lame-duck has seconds and by."
 )
 

@@ -49,8 +49,9 @@ GIVE_UP: Final = "give-up"
 
 RELOAD: Final = "reload"
 """A service was reloaded, and `failed` services in it could not be; or the whole process was:
-`outcome` (done, failed, refused, busy), `changed` and `needs_restart` (each `name`, `old`, `new`,
-`origin`), `refused` (why, with file and line), `failed` (each `path`, `state`, `why`), `by`."""
+`outcome` (done, failed, refused, busy), `changed`, `needs_restart` and `covered` (each `name`,
+`old`, `new`, `origin`), `refused` (why, with file and line), `failed` (each `path`, `state`,
+`why`), `by`."""
 
 ASKED: Final = "asked"
 """Somebody has asked for `action` (stop, restart, reload) of the service; of the root a stop is

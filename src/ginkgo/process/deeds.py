@@ -72,7 +72,7 @@ def put_back(root: Service, told: dict[str, Any]) -> None:
 
 def reloaded(root: Service, report: dict[str, Any], by: str) -> None:
     """A reload of the whole process is over."""
-    keys = ("outcome", "changed", "needs_restart", "refused", "failed")
+    keys = ("outcome", "changed", "needs_restart", "covered", "refused", "failed")
     details = {key: report[key] for key in keys}
     what = RELOAD if report["outcome"] == "done" else f"{RELOAD} {report['outcome']}"
     record(root, RELOAD, None, {**details, "by": by}, f"{what}: {summary(report)}; by {by}")
@@ -85,7 +85,8 @@ def summary(report: dict[str, Any]) -> str:
     parts += [
         f"{each['name']} is {each['new']}, it was {each['old']}" for each in report["changed"]
     ]
-    later = [f"{each['name']} ({each['old']} -> {each['new']})" for each in report["needs_restart"]]
-    if later:
-        parts.append(f"needs a restart: {', '.join(later)}")
+    for key, when in (("needs_restart", "needs a restart"), ("covered", "when its set ends")):
+        later = [f"{each['name']} ({each['old']} -> {each['new']})" for each in report[key]]
+        if later:
+            parts.append(f"{when}: {', '.join(later)}")
     return "; ".join(parts) or "nothing changed"

@@ -103,7 +103,8 @@ def configure(
             again.
 
     Returns:
-        What to report: the changed settings, and those that need a restart.
+        What to report: the changed settings, those that need a restart, and those that take
+        their new value when a `ginkgoctl set` ends.
 
     Raises:
         ConfigError: what is wrong; nothing has changed.
@@ -131,6 +132,7 @@ def configure(
     return {
         "changed": [_change(each.as_dict()) for each in report.changed],
         "needs_restart": [_change(each.as_dict()) for each in report.needs_restart],
+        "covered": [_change(each.as_dict()) for each in report.covered],
     }
 
 

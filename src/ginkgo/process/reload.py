@@ -145,6 +145,7 @@ class Reloader:
 
 def _report(outcome: str, **found: Any) -> dict[str, Any]:
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    empty: dict[str, Any] = {"changed": [], "needs_restart": [], "refused": [], "failed": []}
+    lists: tuple[str, ...] = ("changed", "needs_restart", "covered", "refused", "failed")
+    empty: dict[str, Any] = {name: [] for name in lists}
     report: dict[str, Any] = hide_all({"outcome": outcome, "at": at, **empty, **found})
     return report
