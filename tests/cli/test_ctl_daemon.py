@@ -291,6 +291,34 @@ def test_restart_tells_both_halves_where_the_second_fails(daemon: Daemon) -> Non
     assert daemon.ctl("status").returncode == 3
 
 
+def test_restart_with_a_wrong_configuration_is_refused_and_stops_nothing(daemon: Daemon) -> None:
+    daemon.ctl("start")
+    pid = daemon.pid()
+    daemon.configure(CONF + "\n    shutdown_timeout = 'long'\n    umask = 'x'\n")
+    run = daemon.ctl("restart")
+    assert run.returncode == 78
+    first, *rest = run.stderr.splitlines()
+    assert first.startswith("ginkgoctl: the restart of ")
+    assert " was refused, nothing was stopped: " in first
+    assert "app.conf.py:5: shutdown_timeout must be a number" in run.stderr
+    assert "app.conf.py:6: the umask" in run.stderr
+    assert rest[-1] == "mend the configuration, and `ginkgoctl app.conf.py restart` again"
+    assert (daemon.pid(), daemon.ctl("status").returncode) == (pid, 0)
+    daemon.configure(CONF)
+    assert daemon.ctl("restart").returncode == 0
+    assert daemon.pid() != pid
+
+
+def test_restart_checks_the_configuration_with_the_options_of_the_start(
+    daemon: Daemon, shop: Workshop
+) -> None:
+    daemon.configure(CONF + "\n    umask = 'x'\n")
+    assert shop.ginkgo("-d", "--set", "umask=022", "app.conf.py").returncode == 0
+    pid = daemon.pid()
+    assert daemon.ctl("restart").returncode == 0
+    assert daemon.pid() != pid
+
+
 # -- reload
 
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ginkgo.core.errors import ApplicationFailed, GinkgoError, TemporaryFailure
+from ginkgo.core.errors import ApplicationFailed, ConfigError, GinkgoError, TemporaryFailure
 from ginkgo.process.instances import Found, Record, find
 
 from .manager import DEGRADED, READY, UNDER_WAY, Say, exit_status, need_running, status, wait_ready
@@ -98,6 +98,8 @@ def restart(
 ) -> dict[str, Any]:
     """Stop an instance, and when it is gone start it again as it had been started.
 
+    One that runs is not stopped when its configuration is such that the start would be refused.
+
     Args:
         found: the instance; if none runs, it is only started.
         target: as given by the user; None to take it from the instance's record.
@@ -105,6 +107,7 @@ def restart(
         start_timeout, progress: as for `start`.
 
     Raises:
+        ConfigError: the configuration is wrong; nothing was stopped.
         TemporaryFailure: it is not known how it had been started.
         GinkgoError: as `stop` and `start`; the first half is told by `say` before the second.
     """
@@ -114,14 +117,49 @@ def restart(
             f"{name} cannot be started again: it is not known how it was started",
             hint="name its target, for example: `ginkgoctl service.conf.py restart`",
         )
+    folder, target, command = again
+    if found.running:
+        _check(name, folder, command, start_timeout)
     stopped = stop(found, name, stop_timeout, say, force=force)
     if stopped["outcome"] != "not running":
         say(f"{name} (pid {stopped['pid']}) {stopped['outcome']} in {stopped['seconds']:.1f} s")
-    folder, target, command = again
     if folder is not None:
         os.chdir(folder)
     started = start(target, name, start_timeout, command=command, progress=progress)
     return {"schema": "ginkgo.restart/1", "name": name, "stop": stopped, "start": started}
+
+
+def _check(name: str, folder: str | None, command: Sequence[str], timeout: float | None) -> None:
+    """Have the configuration checked by `ginkgo check`, as the command would start with it.
+
+    Raises:
+        ConfigError: it is wrong. Whatever else `ginkgo check` ends with is for the start to tell.
+    """
+    import subprocess  # only where it is needed
+
+    at = command.index("ginkgo") + 1
+    options = [each for each in command[at:] if each not in ("-d", "--daemonize")]
+    try:
+        run = subprocess.run(
+            [*command[:at], "check", *options],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    if run.returncode != ConfigError.status:
+        return
+    _, _, why = f"\n{run.stderr}".rpartition("\nginkgo: ")
+    raise ConfigError(
+        f"the restart of {name} was refused, nothing was stopped: {why.strip()}",
+        hint="mend the configuration, and `ginkgoctl TARGET restart` again",
+    )
 
 
 def usual_command(target: str) -> list[str]:
