@@ -123,7 +123,7 @@ def test_a_reload_tells_what_it_covers(tmp_path: Path):
     file = tmp_path / "app.conf.py"
     file.write_text("rate = 1\n")
     with settings.context() as now:
-        declare()
+        _kept = declare()
         now.load_file(str(file))
         temporary.put(now, "rate", "7")
         file.write_text("rate = 22\n")
