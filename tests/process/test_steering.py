@@ -157,7 +157,7 @@ def test_what_was_set_stays_over_a_reload_and_can_be_set_anew(run: Callable[...,
     assert (shown["value"], shown["until"]) == (2, None)
 
 
-def test_a_reload_looks_below(run: Callable[..., Steered], ground: Ground) -> None:
+def test_below_a_set(run: Callable[..., Steered], ground: Ground) -> None:
     shop = ground.shop
     shop.write("app.conf.py", 'service = "app.App"\nrate = 1\n')
     app = run(target="app.conf.py")

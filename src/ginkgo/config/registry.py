@@ -64,7 +64,10 @@ class Registry:
 
     def conflicts(self, path: str, runs: Collection[object]) -> Iterator[Problem]:
         """Yield a problem for each declaration of `path` that contradicts the newest one."""
-        first, *others = self.at(path, runs)
+        declared = self.at(path, runs)
+        if not declared:
+            return  # its class has just been collected
+        first, *others = declared
         secret = self.secret(path)
         for other in others:
             difference = _difference(other, first, secret=secret)
