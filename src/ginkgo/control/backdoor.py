@@ -21,6 +21,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ginkgo.async_ import native
@@ -99,12 +100,13 @@ class Backdoor:
 
     def start(self) -> None:
         """Make the socket, and wait for who comes."""
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._let_go)
             self._listener = self._file.create()
-        except BaseException:
-            self._let_go()
-            raise
-        self._thread = native.start_thread(self._run, name="ginkgo-backdoor")
+            undo.callback(self._listener.close)
+            undo.callback(self._file.remove)
+            self._thread = native.start_thread(self._run, name="ginkgo-backdoor")
+            undo.pop_all()
 
     def close(self) -> None:
         """Take the socket away, and hang up on who is in; what they have begun is left to end."""
