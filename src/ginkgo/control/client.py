@@ -183,7 +183,7 @@ class Client:
                 self._sock = exchange.connect(self.folder)
             exchange.send(self._sock, request(method, path, body))
             reply = exchange.receive(self._sock)
-        except BaseException:
+        except BaseException:  # raised: half of an answer would be taken for the next one's
             self.close()
             raise
         return reply

@@ -94,7 +94,7 @@ class _Scrape:
         found: list[Any] | None = None
         try:
             found = theirs()
-        except Exception:
+        except Exception:  # users' code: told, and the rest of the scrape goes out without theirs
             logger.exception("/metrics: a collector of the application's raised")
         self._loop.post(lambda: self._tell(found))
 

@@ -177,7 +177,7 @@ class ControlServer:
     def _run(self) -> None:
         try:
             self._loop.run(self._finished)
-        except BaseException:
+        except BaseException:  # raised; but a native thread has nobody who would tell it
             self._report(f"The control thread has ended:\n{traceback.format_exc()}")
             raise
         finally:

@@ -63,7 +63,7 @@ class Stream:
         except (ConnectionError, EOFError) as problem:
             self.close()
             raise NotAnswering(client.pid, time.monotonic() - exchange.began) from problem
-        except BaseException:
+        except BaseException:  # raised, Ctrl+C too, with the connection closed
             self.close()
             raise
 

@@ -250,7 +250,7 @@ class Subscription:
             return
         try:
             self._function(event)
-        except Exception:
+        except Exception:  # users' code: told, and the tree and other subscribers go on
             logger.exception("What is subscribed to events raised: %r", self._function)
 
     def close(self) -> None:

@@ -210,7 +210,7 @@ class Service(Place, Work):
             return  # stopped since it was asked: like one that was added after that
         try:
             await lifecycle.start(operation, child)
-        except BaseException:
+        except BaseException:  # raised, a cancellation too; a child that did not start is no child
             self._disown(child)
             raise
 

@@ -138,7 +138,7 @@ def _watched(service: Service, function: Callable[..., Any], essential: bool) ->
         yield
     except (Exception, SystemExit, KeyboardInterrupt):
         raise  # the task is seen to raise
-    except BaseException:
+    except BaseException:  # raised: what ends a task from outside on its backend
         if essential:  # it was ended by somebody: if by the stop of its service, nobody minds
             service.backend_in_use.post(_essential_ended, service, function)
         raise

@@ -56,7 +56,7 @@ class _Builder(logging.config.DictConfigurator):
             self._build_all("filter", self.configure_filter)
             self._build_handlers(made)
             return self._plan(made)
-        except BaseException:
+        except BaseException:  # raised; the files of the handlers that were made are closed
             Plan(handlers=made).discard()
             raise
 
@@ -197,7 +197,7 @@ def _from_parser(parser: configparser.ConfigParser) -> Plan:
     before = _registered(names)
     try:
         handlers: dict[str, logging.Handler] = parts._install_handlers(parser, formatters)
-    except BaseException:
+    except BaseException:  # raised, as above: users' arguments are expressions, and raise anything
         made = [h for h in _registered(names) if not any(h is old for old in before)]
         Plan(handlers=made).discard()
         raise
@@ -215,7 +215,7 @@ def _from_parser(parser: configparser.ConfigParser) -> Plan:
                 ),
                 propagate=None if key == "root" else bool(section.getint("propagate", fallback=1)),
             )
-    except BaseException:
+    except BaseException:  # raised, as above
         plan.discard()
         raise
     return plan

@@ -154,7 +154,7 @@ def prepare(
     try:
         plan = build(logconfig, loglevel, sinks, default_sink, logformat=logformat)
         log = _daemon_log(plan, sinks, logfile) if daemon else None
-    except BaseException:
+    except BaseException:  # raised; nothing of a log that is not taken stays open
         plan.discard()
         sinks.discard()
         raise
