@@ -11,6 +11,7 @@ from typing import Any
 import gevent
 import pytest
 from gevent import socket as gsocket
+from gevent.socket import wait_read
 
 from ginkgo.servers.connection import Connection
 
@@ -143,7 +144,7 @@ def test_a_timeout_does_not_end_a_read_of_what_is_there(pair: Pair, read: Read):
     peer.sendall(b"there")
     assert read(connection, 100) == b"there"
     peer.sendall(b"again")
-    gevent.sleep(0.01)
+    wait_read(connection.fileno())
     connection.settimeout(1e-9)
     assert read(connection, 100) == b"again"
 
@@ -326,7 +327,7 @@ def test_the_end_of_the_input_wakes_the_reader_and_lets_the_answer_out(pair: Pai
 def test_what_has_arrived_before_the_end_of_the_input_is_still_read(pair: Pair):
     connection, peer = pair
     peer.sendall(b"before")
-    gevent.sleep(0.01)
+    wait_read(connection.fileno())
     connection.end_input()
     assert connection.recv(100) == b"before"
     assert connection.recv(100) == b""

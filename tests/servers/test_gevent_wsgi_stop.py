@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import subprocess
 import sys
@@ -62,6 +63,17 @@ def timed(stop: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
+def waits_for_work(caplog: pytest.LogCaptureFixture) -> None:
+    """Wait until a server that stops has closed what is idle, and waits for what is at work."""
+    while "still at work" not in caplog.text:
+        gevent.sleep(0)
+
+
+@pytest.fixture(autouse=True)
+def _stops_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ginkgo.servers.serving")
+
+
 @pytest.mark.fault(76)
 def test_idle_kept_connections_are_closed_at_once(
     run: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
@@ -78,7 +90,9 @@ def test_idle_kept_connections_are_closed_at_once(
 
 
 @pytest.mark.fault(77)
-def test_200_requests_under_way_are_answered_with_connection_close(run: Any, connect: Any):
+def test_200_requests_under_way_are_answered_with_connection_close(
+    run: Any, connect: Any, caplog: pytest.LogCaptureFixture
+):
     app = Gated()
     server = run(WSGIServer(LOCAL, app))
     clients = [connect(server) for _ in range(200)]
@@ -87,7 +101,7 @@ def test_200_requests_under_way_are_answered_with_connection_close(run: Any, con
     while app.waiting < 200:
         gevent.sleep(0)
     stopping = gevent.spawn(server.stop)
-    gevent.sleep(0.15)
+    waits_for_work(caplog)
     assert not stopping.ready()
     app.gate.set()
     for client in clients:
@@ -120,7 +134,9 @@ def test_an_old_client_that_wants_to_keep_its_connection_is_told_too(
     stopping.get()
 
 
-def test_a_request_that_has_come_in_part_is_waited_for(run: Any, connect: Any):
+def test_a_request_that_has_come_in_part_is_waited_for(
+    run: Any, connect: Any, caplog: pytest.LogCaptureFixture
+):
     server = run(WSGIServer(LOCAL, hello))
     client = connect(server)
     client.sendall(ASK)
@@ -128,14 +144,16 @@ def test_a_request_that_has_come_in_part_is_waited_for(run: Any, connect: Any):
     client.sendall(ASK[:10])
     gevent.sleep(0.01)
     stopping = gevent.spawn(server.stop)
-    gevent.sleep(0.15)
+    waits_for_work(caplog)
     client.sendall(ASK[10:])
     assert to_the_end(client).endswith(b"Hello World")
     stopping.get()
     assert server.cut == 0
 
 
-def test_a_body_that_is_being_sent_is_waited_for(run: Any, connect: Any):
+def test_a_body_that_is_being_sent_is_waited_for(
+    run: Any, connect: Any, caplog: pytest.LogCaptureFixture
+):
     def length(environ: Environ, start_response: Start) -> Iterable[bytes]:
         size = len(environ["wsgi.input"].read())
         start_response("200 OK", [])
@@ -146,7 +164,7 @@ def test_a_body_that_is_being_sent_is_waited_for(run: Any, connect: Any):
     client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50_000)
     gevent.sleep(0.01)
     stopping = gevent.spawn(server.stop)
-    gevent.sleep(0.15)
+    waits_for_work(caplog)
     client.sendall(b"x" * 50_000)
     assert to_the_end(client).endswith(b"100000")
     stopping.get()

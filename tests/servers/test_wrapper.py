@@ -107,10 +107,12 @@ def test_a_function_that_makes_the_server_can_be_started_again(run: Any):
 
 
 def test_handlers_in_a_pool_may_finish_and_are_killed_when_they_do_not(run: Any):
+    begun: list[bytes] = []
     ended: list[str] = []
 
     def handler(connection: Any, address: Any) -> None:
         question = connection.recv(10)
+        begun.append(question)
         try:
             gevent.sleep(0.05 if question == b"short" else 60)
             ended.append("finished")
@@ -122,7 +124,8 @@ def test_handlers_in_a_pool_may_finish_and_are_killed_when_they_do_not(run: Any)
     clients = [open_socket(("127.0.0.1", wrapper.port)) for _ in range(2)]
     for client, question in zip(clients, (b"short", b"long"), strict=True):
         client.sendall(question)
-    gevent.sleep(0.02)
+    while len(begun) < 2:
+        gevent.sleep(0)
     wrapper.stop()
     assert ended == ["finished", "killed"]
     for client in clients:
