@@ -19,7 +19,9 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
-from ginkgo.async_ import native
+from ginkgo.async_ import native, switching
+
+NAME = "ginkgo-control"
 
 
 class Loop:
@@ -94,13 +96,16 @@ class Loop:
     def run(self, finished: Callable[[], bool]) -> None:
         """Run until `finished()`, which is asked after every round."""
         while not finished():
-            for fd, mask in self._poller.poll(self._time_left()):
+            ready = self._poller.poll(self._time_left())
+            switching.insist(NAME)
+            for fd, mask in ready:
                 handler = self._handlers.get(fd)
                 if handler is not None:  # None: closed by an earlier event of this round
                     self._guarded(handler, mask)
             for _ in range(len(self._posted)):  # not those that are posted meanwhile
                 self._guarded(self._posted.popleft())
             self._run_due()
+            switching.relent(NAME)
 
     @property
     def busy(self) -> bool:
@@ -116,6 +121,7 @@ class Loop:
     def close_in_child(self) -> None:
         """Let go of them in a forked child, where the loop's thread is not."""
         self._door = native.rlock()  # the old one may be held by that thread, for ever
+        switching.relent(NAME)
         self.close()
 
     def _time_left(self) -> float | None:

@@ -33,7 +33,7 @@ from .connection import Connection, Limits
 from .door import UNIX, Door
 from .inotify import RemovalWatch
 from .instance import Instance
-from .loop import Loop
+from .loop import NAME, Loop
 from .messages import Answer, Peer, Request, error, stopped
 from .peers import peer_of, remote_of
 from .routes_page import files
@@ -112,7 +112,7 @@ class ControlServer:
         try:
             with ExitStack() as self._owned:
                 self._open()
-                self._thread = native.start_thread(self._run, name="ginkgo-control")
+                self._thread = native.start_thread(self._run, name=NAME)
                 self._owned = self._owned.pop_all()
         except (OSError, RuntimeError) as problem:
             raise SystemFailure(f"the control server cannot start: {problem}") from problem

@@ -14,6 +14,9 @@ go of it. While all loops rest this thread sleeps, without a time limit.
 Time counts that this thread has seen pass. Where it was itself held up, the process was stopped
 (SIGSTOP, a debugger, a suspended machine) and nobody is to blame, unless the processor was busy for
 us meanwhile: then something written in C did not let go of the interpreter.
+
+While a loop is blocked, this thread and the control plane's get the interpreter sooner
+(:mod:`ginkgo.async_.switching`).
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..async_ import native, pulse
+from ..async_ import native, pulse, switching
 from ..async_.pulse import Pulse
 from ..async_.stacks import NOBODY, Owner, places, running_in
 from ..core.service import Service
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NAME = "ginkgo-watchdog"
 LOOKS = 4  # so often within `blocked_after` the thread looks at a loop that works
 LATE = 0.25  # seconds that it is held up by a machine with much to do, without a cause to wonder
 NEVER = float("inf")
@@ -82,7 +86,7 @@ class Watchdog:
         self._bell.acquire()
         self._thread: native.NativeThread | None = None
         self._over = False
-        self._log = Beside(logger, self._post, "ginkgo-watchdog")
+        self._log = Beside(logger, self._post, NAME)
 
     def _post(self, function: Callable[..., object], *args: object) -> None:
         self._root.backend_in_use.post(function, *args)
@@ -96,7 +100,7 @@ class Watchdog:
         self._add(name, backend.attach_pulse)
         pulse.observe(self._add)
         try:
-            self._thread = native.start_thread(self._run, name="ginkgo-watchdog")
+            self._thread = native.start_thread(self._run, name=NAME)
         except RuntimeError as error:  # a service with one thread less is better than none
             logger.warning("blocked loops are not going to be noticed: %s", error)
 
@@ -124,6 +128,7 @@ class Watchdog:
             end()
         if self._thread is not None:
             self._thread.join(2.0)
+        switching.relent(NAME)
 
     @property
     def tree_is_blocked(self) -> bool:
@@ -207,6 +212,7 @@ class Watchdog:
             watched.owner = owner
             self.count += 1
             watched.next_report = watched.stood
+            switching.insist(NAME)
         watched.next_report += max(self._after, watched.next_report)  # 1, 2, 4, 8 ...
         who = f"{said_of(owner)} {'still ' if again else ''}blocks {pulse.name}"
         text = f"{who}: nothing else has had a turn for {watched.stood:.1f} s"
@@ -218,6 +224,8 @@ class Watchdog:
         text = f"{watched.pulse.name} goes on: {said_of(watched.owner)} had blocked it"
         text = f"{text[0].upper()}{text[1:]} for {watched.stood:.1f} s"
         self._log.log(logging.WARNING, __file__, text)
+        if not any(each.blocked for each in tuple(self._watched)):
+            switching.relent(NAME)
 
 
 class Moment(NamedTuple):

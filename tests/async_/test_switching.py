@@ -1,0 +1,45 @@
+"""How soon a thread that waits for the interpreter insists on it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from ginkgo.async_.switching import SOONER, insist, relent
+
+
+@pytest.fixture(autouse=True)
+def usual() -> Iterator[float]:
+    before = sys.getswitchinterval()
+    yield before
+    sys.setswitchinterval(before)
+
+
+def test_it_is_soon_until_the_last_has_relented(usual: float) -> None:
+    insist("one")
+    insist("other")
+    insist("one")
+    assert sys.getswitchinterval() == pytest.approx(SOONER)
+    relent("one")
+    assert sys.getswitchinterval() == pytest.approx(SOONER)
+    relent("other")
+    assert sys.getswitchinterval() == pytest.approx(usual)
+    relent("other")
+    assert sys.getswitchinterval() == pytest.approx(usual)
+
+
+def test_an_interval_that_is_set_meanwhile_stays(usual: float) -> None:
+    insist("one")
+    sys.setswitchinterval(0.002)
+    relent("one")
+    assert sys.getswitchinterval() == pytest.approx(0.002)
+
+
+def test_a_shorter_one_is_left_alone() -> None:
+    sys.setswitchinterval(SOONER / 5)
+    insist("one")
+    assert sys.getswitchinterval() == pytest.approx(SOONER / 5)
+    relent("one")
+    assert sys.getswitchinterval() == pytest.approx(SOONER / 5)
