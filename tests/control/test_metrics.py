@@ -102,14 +102,24 @@ def test_a_blocked_loop_keeps_nobody_waiting(served: Served, orders: Counter) ->
     assert "test_orders" not in body
 
 
-def test_a_loop_that_is_late_is_waited_for_a_moment(
-    served: Served, orders: Counter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(routes, "WAIT", 0.05)
+def test_a_loop_that_is_late_is_waited_for_a_moment(served: Served, orders: Counter) -> None:
     served.instance.loop = "late"
     status, _, body = ask(served, "GET /metrics")
     assert status == 200
     assert "ginkgo_metrics_complete 0.0" in body
+
+
+@pytest.mark.parametrize("loop", ["late", "blocked"])
+def test_meanwhile_the_applications_are_told_as_they_were(
+    served: Served, orders: Counter, loop: str
+) -> None:
+    before = ask(served, "GET /metrics")[2]
+    served.instance.loop = loop
+    body = ask(served, "GET /metrics")[2]
+    assert "ginkgo_metrics_complete 0.0" in body
+    mine = [line for line in body.splitlines() if "test_orders" in line]
+    assert mine
+    assert mine == [line for line in before.splitlines() if "test_orders" in line]
 
 
 def test_a_client_that_does_not_wait_for_the_loop_leaves_nothing(served: Served) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from http import HTTPStatus
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qsl, unquote
 
 from . import (
@@ -91,6 +91,7 @@ class Api:
         self.url: str | None = None  # of the TCP address
         self.sampling = Sampling(loop, instance.sample)
         self.counts: dict[tuple[str, str], int] = {}  # requests by route and result
+        self.collected: list[Any] = []  # the application's metrics, as they were last seen
         self._waiting: dict[Call, tuple[str, Callable[[], None]]] = {}
 
     def open(self) -> None:

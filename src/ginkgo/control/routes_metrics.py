@@ -7,7 +7,7 @@
 The metrics of Ginkgo are read here, in the control thread, and are told also while the
 application's loop is blocked. Those that the application has made itself with prometheus-client are
 collected in its own loop, for they may be code of its own; where the loop does not get round to it
-in time they are left out, and `ginkgo_metrics_complete` is 0.
+in time they are told as they were when it last did, and `ginkgo_metrics_complete` is 0.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from ..process import probes
-from ..process.tally import WAIT
 from .call import Call, Route
 from .messages import Answer, error
 
 logger = logging.getLogger(__name__)
 
 TEXT = "text/plain; charset=utf-8"
+
+PATIENCE = 0.08
+"""Seconds that a scrape waits for the application's loop: all answers are there in 100 ms."""
 
 SLICE = 0.005
 """Seconds of work until others have their turn."""
@@ -83,28 +85,37 @@ class _Scrape:
     def begin(self) -> None:
         """Ask the application's loop; go on at once where it is blocked."""
         if self._call.api.instance.ask_loop(self._collect):
-            self._cancel = self._loop.after(WAIT, lambda: self._tell(None))
+            self._cancel = self._loop.after(PATIENCE, self._late)
         else:
-            self._tell(None)
+            self._late()
+
+    def _late(self) -> None:
+        self._tell(self._call.api.collected, complete=False)
 
     def _collect(self) -> None:
         """In the application's loop."""
         from ..process.metrics import theirs
 
-        found: list[Any] | None = None
+        found: list[Any] = []
+        complete = True
         try:
             found = theirs()
         except Exception:  # users' code: told, and the rest of the scrape goes out without theirs
             logger.exception("/metrics: a collector of the application's raised")
-        self._loop.post(lambda: self._tell(found))
+            complete = False
+        self._loop.post(lambda: self._collected(found, complete))
 
-    def _tell(self, found: list[Any] | None) -> None:
+    def _collected(self, found: list[Any], complete: bool) -> None:
+        self._call.api.collected = found  # also where it is too late for this scrape
+        self._tell(found, complete)
+
+    def _tell(self, found: list[Any], complete: bool) -> None:
         if self._steps is None:
             self._cancel()
-            own = self._call.api.instance.metrics(complete=found is not None)
+            own = self._call.api.instance.metrics(complete=complete)
             self._steps = told(
                 chain(own, requests(self._call.api.counts)),
-                found or (),
+                found,
                 self._call.request.headers.get("accept", ""),
             )
             self._go_on()

@@ -56,7 +56,7 @@ PROCESS: Final = (
     Told("ginkgo_ready", "gauge", "Whether /readyz says that it is ready."),
     Told("ginkgo_services", "gauge", "Services by their state.", ("state",)),
     Told("ginkgo_services_untold", "gauge", "Services that have no series of their own."),
-    Told("ginkgo_metrics_complete", "gauge", "Whether the application's own metrics are here."),
+    Told("ginkgo_metrics_complete", "gauge", "Whether the application's own metrics are of now."),
     Told("ginkgo_loop_lag_seconds", "histogram", "What a callback waited for the loop, by scrape."),
     Told("ginkgo_loop_unanswered_seconds", "gauge", "For how long the loop has not answered."),
     Told("ginkgo_loop_blocked", "counter", "How often the watchdog found the loop blocked."),
