@@ -16,10 +16,10 @@ A script is a coroutine function that is given the service, or an exception, whi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.dialects import World, done
+from tests.dialects import LIMIT, World, done
 
 from ginkgo import Service
 
@@ -160,6 +160,15 @@ async def fail(node: Node) -> None:
 async def ready_later(node: Node) -> Any:
     """Have started, and be ready once somebody says so."""
     return Service.NOT_READY
+
+
+async def until(world: World, root: Node, condition: Callable[[], object]) -> None:
+    """Wait until `condition` holds, asked at every event of the tree."""
+    gate = world.gate()
+    subscription = root.events.subscribe(lambda _: gate.open() if condition() else None)
+    if not condition():
+        assert await gate.passed(LIMIT), [event.text for event in root.events]
+    subscription.close()
 
 
 def at(gate: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 import trustme
-from tests.workshop import Workshop, eventually
+from tests.workshop import EVERYTHING, Workshop, eventually
 
 APP = """
     import os
@@ -53,16 +53,9 @@ APP = """
 """
 
 PRIVILEGED = """
-    import importlib, os, pkgutil
-    import ginkgo
+    import os
+    import everything
     from ginkgo import Service
-
-    # The interpreter that runs these tests may be one that only root can read.
-    for module in pkgutil.walk_packages(ginkgo.__path__, "ginkgo."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-    for name in ("ast", "difflib", "encodings.idna", "_ast"):
-        importlib.import_module(name)
 
     class App(Service):
         def do_start(self):
@@ -102,6 +95,7 @@ def privileged_port() -> int:
 def test_a_port_that_takes_root_is_opened_before_root_is_given_up(
     shop: Workshop, backend: str
 ) -> None:
+    shop.write("everything.py", EVERYTHING)
     shop.write("app.py", PRIVILEGED)
     for path in (shop.folder, *shop.folder.parents):
         if str(path).startswith("/tmp/"):  # where pytest keeps its folders to itself

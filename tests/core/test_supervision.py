@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.dialects import LIMIT, World, done
-from tests.trees import Node, Wrong, fail, hang, plant
+from tests.trees import Node, Wrong, fail, hang, plant, until
 
 from ginkgo.core.errors import UsageError
 from ginkgo.core.policies import Backoff
@@ -24,15 +24,6 @@ STEADY = Backoff(1.0, 2.0, 60.0, jitter=0.0)
 def clock() -> Iterator[FakeClock]:
     with FakeClock() as clock:
         yield clock
-
-
-async def until(world: World, root: Node, condition: Callable[[], object]) -> None:
-    """Wait until `condition` holds, asked at every event of the tree."""
-    gate = world.gate()
-    subscription = root.events.subscribe(lambda _: gate.open() if condition() else None)
-    if not condition():
-        assert await gate.passed(LIMIT), [event.text for event in root.events]
-    subscription.close()
 
 
 def supervised(world: World, shape: str = "a(b,c,d)", **said: dict[str, Any]) -> Node:

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +16,8 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from tests.cli.backends import GROUNDS, Ground
-from tests.dialects import LIMIT, World, done
-from tests.trees import Node, Wrong, fail, plant
+from tests.dialects import World, done
+from tests.trees import Wrong, fail, plant, until
 from tests.workshop import Workshop, eventually, free_port
 
 from ginkgo.async_.threading import StreamServer
@@ -386,15 +386,6 @@ def test_what_keeps_a_server_from_taking_in_is_told_by_its_errno() -> None:
     told = {s.labels["errno"]: s.value for s in book.families["ginkgo_accept_errors"].samples}
     assert told == {"EMFILE": 2, "ENFILE": 0, "ENOMEM": 0, "other": 1}
     assert server.counters()["accept_errors"] == 3
-
-
-async def until(world: World, root: Node, condition: Callable[[], object]) -> None:
-    """Wait until `condition` holds, asked at every event of the tree."""
-    gate = world.gate()
-    subscription = root.events.subscribe(lambda _: gate.open() if condition() else None)
-    if not condition():
-        assert await gate.passed(LIMIT), [event.text for event in root.events]
-    subscription.close()
 
 
 def test_no_metric_is_named_twice() -> None:

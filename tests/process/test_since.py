@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from tests.dialects import LIMIT, World, done
-from tests.trees import Node, Wrong, fail, plant
+from tests.trees import Wrong, fail, plant, until
 
 from ginkgo.core.policies import Backoff
 from ginkgo.process import picture
@@ -19,15 +19,6 @@ STEADY = Backoff(1.0, 2.0, 60.0, jitter=0.0)
 def clock() -> Iterator[FakeClock]:
     with FakeClock(wall=1_800_000_000.0) as clock:
         yield clock
-
-
-async def until(world: World, root: Node, condition: Callable[[], object]) -> None:
-    """Wait until `condition` holds, asked at every event of the tree."""
-    gate = world.gate()
-    subscription = root.events.subscribe(lambda _: gate.open() if condition() else None)
-    if not condition():
-        assert await gate.passed(LIMIT), [event.text for event in root.events]
-    subscription.close()
 
 
 async def test_a_service_that_fails_again_and_again_is_down_since_the_first_time(
