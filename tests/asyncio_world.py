@@ -14,7 +14,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any
-from weakref import WeakSet
 
 from ginkgo.async_ import asyncio as backend_module
 from ginkgo.async_.base import run_to_end
@@ -91,7 +90,7 @@ class AsyncioWorld:
     def __init__(self, kind: str = "asyncio") -> None:
         self._before = context.backend, context.loop
         context.backend, context.loop = "asyncio", kind
-        self._gates = WeakSet[AsyncioGate]()  # who waits at one has it
+        self._gates: list[AsyncioGate] = []
         self.threads: list[threading.Thread] = []
         self.closing = False
         self._backend: Any = backend_module.backend()
@@ -139,7 +138,7 @@ class AsyncioWorld:
     def gate(self) -> AsyncioGate:
         """A gate; those that the test has not opened are opened at its end."""
         gate = AsyncioGate()
-        self._gates.add(gate)
+        self._gates.append(gate)
         return gate
 
     def soon(self, function: Callable[..., Any], *args: Any) -> None:
@@ -200,7 +199,7 @@ class AsyncioWorld:
     def close(self) -> None:
         """The test is over: what hangs on purpose may end."""
         self.closing = True
-        for gate in tuple(self._gates):
+        for gate in self._gates:
             gate.open()
 
     def leave(self) -> None:

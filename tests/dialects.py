@@ -25,7 +25,6 @@ from contextlib import (
     nullcontext,
 )
 from typing import Any, Protocol
-from weakref import WeakSet
 
 import gevent
 from gevent.event import Event
@@ -153,7 +152,7 @@ class GeventWorld:
     Ended = gevent.GreenletExit
 
     def __init__(self) -> None:
-        self._gates = WeakSet[_GeventGate]()  # who waits at one has it
+        self._gates: list[_GeventGate] = []
         self.threads: list[threading.Thread] = []
         self.closing = False
 
@@ -196,7 +195,7 @@ class GeventWorld:
     def gate(self) -> _GeventGate:
         """A gate; those that the test has not opened are opened at its end."""
         gate = _GeventGate()
-        self._gates.add(gate)
+        self._gates.append(gate)
         return gate
 
     def soon(self, function: Callable[..., Any], *args: Any) -> None:
@@ -253,7 +252,7 @@ class GeventWorld:
     def close(self) -> None:
         """The test is over: what hangs on purpose may end."""
         self.closing = True
-        for gate in tuple(self._gates):
+        for gate in self._gates:
             gate.open()
 
     def leave(self) -> None:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
-from weakref import WeakSet
 
 from ginkgo.async_ import threading as backend_module
 from ginkgo.async_.base import run_to_end
@@ -81,7 +80,7 @@ class ThreadingWorld:
     Ended = Stopping
 
     def __init__(self) -> None:
-        self._gates = WeakSet[ThreadGate]()  # who waits at one has it
+        self._gates: list[ThreadGate] = []
         self.threads: list[threading.Thread] = []
         self._others = set(sys._current_frames())
         self.closing = False
@@ -125,7 +124,7 @@ class ThreadingWorld:
     def gate(self) -> ThreadGate:
         """A gate; those that the test has not opened are opened at its end."""
         gate = ThreadGate()
-        self._gates.add(gate)
+        self._gates.append(gate)
         if self.closing:
             gate.open()
         return gate
