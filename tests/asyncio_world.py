@@ -72,6 +72,9 @@ class AsyncioGate:
     def open(self) -> None:
         self._event.set()
 
+    def shut(self) -> None:
+        self._event.clear()
+
     async def passed(self, timeout: float | None = None) -> bool:
         try:
             async with asyncio.timeout(timeout):

@@ -71,6 +71,7 @@ class Gate(Protocol):
     """What a test opens by hand, and hooks wait for."""
 
     def open(self) -> None: ...
+    def shut(self) -> None: ...
 
     async def passed(self, timeout: float | None = None) -> bool:
         """Wait until it is open; False when `timeout` seconds were over first."""
@@ -139,6 +140,9 @@ class _GeventGate:
 
     def open(self) -> None:
         self._event.set()
+
+    def shut(self) -> None:
+        self._event.clear()
 
     async def passed(self, timeout: float | None = None) -> bool:
         return bool(self._event.wait(timeout))

@@ -67,6 +67,9 @@ class ThreadGate:
     def open(self) -> None:
         self._event.set()
 
+    def shut(self) -> None:
+        self._event.clear()
+
     async def passed(self, timeout: float | None = None) -> bool:
         return self._event.wait(timeout)
 

@@ -10,11 +10,10 @@ import os
 import random
 import threading
 import time
-from typing import Any
 
 import psutil
 import pytest
-from tests.dialects import LIMIT, World, done
+from tests.dialects import LIMIT, Gate, World, done
 
 from ginkgo import Backoff, Service
 from ginkgo.core.events import KEPT
@@ -29,10 +28,10 @@ class Leaf(Service):
     """Does something all the time, until it is told to crash."""
 
     world: World
-    crash: Any = None
+    crash: Gate  # one for all starts: the world keeps its gates
 
     def do_start(self) -> None:
-        self.crash = self.world.gate()
+        self.crash.shut()
         self.spawn(self.world.task(self.work))
 
     async def work(self) -> None:
@@ -52,7 +51,7 @@ def forest(world: World) -> tuple[Service, list[Leaf]]:
         branch.max_restarts, branch.backoff = 1_000_000, QUICK
         for _ in range(19 if number else 18):
             leaf = Leaf()
-            leaf.world = world
+            leaf.world, leaf.crash = world, world.gate()
             leaves.append(branch.add_service(leaf))
     assert len(list(root.walk())) == SERVICES
     return root, leaves
