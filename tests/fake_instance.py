@@ -64,6 +64,15 @@ class FakeInstance:
             "services": 3,
             "not_ready": [one for one in self.troubles if one["state"] != "failed"],
             "failed": [one for one in self.troubles if one["state"] == "failed"],
+            "cpu": None,
+            "memory": None,
+            "threads": None,
+            "lag": None,
+            "tasks": 0,
+            "connections": 0,
+            "requests": 0,
+            "errors": 0,
+            "restarts": 0,
             "last_reload": None,
             "logfile": self.logfile,
             "stopping": self.stopping,
@@ -86,7 +95,8 @@ class FakeInstance:
 
     def tree(self) -> dict[str, Any]:
         child = {"name": "Db", "path": "App/Db", "state": self.state, "why": None, "children": []}
-        return {**child, "name": "App", "path": "App", "children": [child]}
+        root = {**child, "name": "App", "path": "App", "children": [child]}
+        return {**root, "stopping": self.stopping}
 
     def paths(self) -> list[str]:
         return ["App", "App/Db"]

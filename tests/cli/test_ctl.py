@@ -519,6 +519,28 @@ def test_a_lame_duck_is_not_ready(shop: Workshop, fake: Start, state: str) -> No
     assert (run.returncode, "about to stop (lame duck)" in run.stderr) == (75, True)
 
 
+@pytest.mark.fault(79)
+@pytest.mark.parametrize("state", ["ready", "degraded"])
+def test_the_tree_of_a_lame_duck_and_top_tell_it(shop: Workshop, fake: Start, state: str) -> None:
+    one = fake()
+    one.tell(f"state {state}")
+    one.tell("stopping lame duck")
+    root, *below = shop.ctl("fake.App", "tree").stdout.splitlines()
+    assert root == f"◑ App  {state}, and about to stop (lame duck)"
+    assert [line for line in below if "about to stop" in line] == []
+    assert root in shop.ctl("fake.App", "status").stdout.splitlines()
+    told = json.loads(shop.ctl("fake.App", "tree", "--json").stdout)
+    assert (told["state"], told["stopping"]) == (state, "lame duck")
+    head, *_, row, child = shop.ctl("fake.App", "top").stdout.splitlines()
+    assert head.startswith(f"fake.App: {state}, and about to stop (lame duck)  pid ")
+    assert row.split()[:4] == ["◑", "App", "lame", "duck"]
+    assert child.split()[:3] == ["●" if state == "ready" else "▲", "Db", state]
+    assert json.loads(shop.ctl("fake.App", "top", "--json").stdout)["stopping"] == "lame duck"
+    one.tell("stopping stopping")
+    one.tell("state stopping")
+    assert shop.ctl("fake.App", "tree").stdout.startswith("◑ App  stopping\n")
+
+
 def test_wait_for_what_does_not_run_is_7(shop: Workshop) -> None:
     assert shop.ctl(NEVER_STARTED, "wait").returncode == 7
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..control.instance import NO_WAY_BACK
 from ..logs.escape import escape
 from .output import duration, size
 
@@ -50,8 +51,8 @@ def headline(picture: dict[str, Any]) -> str:
     if not picture.get("running"):
         return "not running" if state == "stopped" else state
     if state != "unknown":
-        if picture.get("stopping"):
-            return f"{state}, and about to stop ({text(picture['stopping'])})"
+        if ending(picture):
+            return f"{state}, and about to stop ({text(ending(picture))})"
         if state == "degraded":
             return "degraded: it runs, and a service of it is down"
         return (
@@ -61,6 +62,11 @@ def headline(picture: dict[str, Any]) -> str:
     if letter in ("T", "t"):
         return f"running, not answering (stopped: {letter})"
     return "running, not answering"
+
+
+def ending(one: dict[str, Any]) -> str:
+    """Return how an instance ends, where its state does not tell so: "lame duck"; else nothing."""
+    return str(one.get("stopping") or "") if one.get("state") not in NO_WAY_BACK else ""
 
 
 def reason(one: dict[str, Any]) -> str:

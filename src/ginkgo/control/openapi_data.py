@@ -119,7 +119,7 @@ SCHEMAS: dict[str, Schema] = {
         kind=TEXT,
         children=some(of("Node")),
     ),
-    "Tree": {"allOf": [of("Node"), answer("ginkgo.tree/1")]},
+    "Tree": {"allOf": [of("Node"), answer("ginkgo.tree/1", stopping=TEXT_OR_NULL)]},
     "Dump": answer("ginkgo.dump/1", ("stacks",), stacks=some({"type": "object"})),
     "Wait": answer(
         "ginkgo.wait/1",

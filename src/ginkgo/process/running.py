@@ -142,7 +142,7 @@ class Running:
 
     def tree(self) -> dict[str, Any]:
         """The root and those under it, as JSON-able data."""
-        return branch(self.root)
+        return {**branch(self.root), "stopping": self.stopping}
 
     def dump(self) -> dict[str, Any]:
         """What every thread, greenlet and task does now, as JSON-able data."""
