@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from tests.workshop import Program, Workshop, eventually, free_port
 
+from ginkgo.cli.output import span
+
 APP = """
     import logging
     import os
@@ -34,6 +36,9 @@ APP = """
         def do_start(self):
             self.spawn(self.watch)
             logger.warning("App/Db: a warning")
+            if os.path.exists("talk"):
+                logger.warning("%s\\n\\t%s", "\u6f22" * 60, "x " * 60)
+                raise OSError("no route to host " * 20)
             if os.path.exists("broken"):
                 raise OSError("no route to host")
 
@@ -305,6 +310,23 @@ def test_at_80_columns_no_line_is_longer(shop: Workshop, app: Program) -> None:
         words = [action] if action == "ls" else ["app.App", action]
         run = shop.ctl(*words, env={"COLUMNS": "80"})
         assert [line for line in lines(run) if len(line) > 80] == [], action
+
+
+def test_a_status_is_as_wide_as_the_terminal(shop: Workshop, app: Program) -> None:
+    shop.write("talk", "")
+    assert shop.ctl("app.App", "restart", "App/Db").returncode == 70
+    for words in (["status"], ["log-level", "app.db", "WARNING", "--for", "1h"], ["status"]):
+        run = shop.ctl("app.App", *words, env={"COLUMNS": "80"})
+        told = run.stdout.splitlines()
+        assert [line for line in told if span(line) > 80 or "\t" in line] == []
+    trouble = next(at for at, line in enumerate(told) if line.startswith("    App/Db  "))
+    assert re.match("      (no|to) (route|host) ", told[trouble + 1])
+    assert "for now" in "".join(told)
+    whole = shop.ctl("app.App", "status").stdout  # in a pipe: as it is
+    assert f"OSError: {'no route to host ' * 20}".rstrip() in whole
+    assert "\u6f22" * 60 in whole and "x " * 59 in whole
+    logged = shop.ctl("app.App", "logs", env={"COLUMNS": "80"}).stdout
+    assert "\u6f22" * 60 in logged and "x " * 59 in logged
 
 
 def test_none_of_it_is_coloured_where_that_is_not_wanted(shop: Workshop, app: Program) -> None:

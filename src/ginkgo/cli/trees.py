@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..control import manager
 from .ctl import locate
-from .output import Output, columns, cut, has_unicode, paint, sign
+from .output import Output, columns, cut, has_unicode, paint, sign, span
 from .texts import ending, reason, text
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def drawn(root: Node, *, why: bool, each: bool = False) -> Iterator[str]:
         label, facts = names(run), told(run, why=why)
         room = None if width is None else width - len(lead) - 2
         label = cut(label, room)
-        facts = cut(facts, None if room is None else max(0, room - len(label) - 2))
+        facts = cut(facts, None if room is None else max(0, room - span(label) - 2))
         state = str(node.get("state"))
         if state not in ("ready", "init", "stopped") and facts.startswith(state):
             colour = "red" if state == "failed" else "yellow"
