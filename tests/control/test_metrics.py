@@ -238,5 +238,49 @@ def test_a_stranger_learns_which_service_it_is_and_not_what_its_error_says(serve
         assert client.read()[0] == 200
 
 
+@pytest.mark.parametrize("given", ["verbose", "verbose=", "verbose=1", "degraded=ok&verbose=true"])
+def test_each_thing_looked_at_is_told_where_that_is_asked(served: Served, given: str) -> None:
+    status, headers, body = ask(served, f"GET /readyz?{given}")
+    told = "[+]shutdown ok\n[+]state ok\n[+]App/Db ok\nreadyz check passed\n"
+    assert (status, headers["content-type"], body) == (200, "text/plain; charset=utf-8", told)
+    served.instance.become("starting")
+    served.instance.troubles.append({"path": "App/Db", "state": "starting", "why": "of the test"})
+    status, _, body = ask(served, f"GET /readyz?{given}")
+    assert (status, body.splitlines()[1:]) == (
+        503,
+        [
+            "[-]state failed: starting",
+            "[-]App/Db failed: starting: of the test",
+            "readyz check failed",
+        ],
+    )
+
+
+@pytest.mark.parametrize("name", ["livez", "healthz"])
+def test_so_is_what_life_depends_on(served: Served, name: str) -> None:
+    assert ask(served, f"GET /{name}?verbose&blocked=10")[::2] == (
+        200,
+        f"[+]loop ok\n{name} check passed\n",
+    )
+    assert ask(served, f"GET /{name}?verbos")[0] == 400
+
+
+def test_a_stranger_is_told_of_what_fails_and_neither_why_nor_what_else_there_is(
+    serve: Serve,
+) -> None:
+    token = "a-token-of-this-test-0123456789"
+    served = serve(tcp=Tcp("127.0.0.1:0", token=token))
+    served.instance.become("degraded")
+    with served.tcp_client() as client:
+        client.ask("GET /readyz?verbose")
+        told = b"[+]shutdown ok\n[-]state failed: degraded\nreadyz check failed\n"
+        assert client.read()[::2] == (503, told)
+        served.instance.troubles.append({"path": "App/Db", "state": "failed", "why": "password=x"})
+        client.ask("GET /readyz?verbose")
+        assert b"\n[-]App/Db failed: reason withheld\n" in client.read()[2]
+        client.ask("GET /readyz?verbose", Authorization=f"Bearer {token}")
+        assert b"\n[-]App/Db failed: password=x\n" in client.read()[2]
+
+
 def test_a_limit_that_is_no_number_is_refused(served: Served) -> None:
     assert ask(served, "GET /livez?blocked=long")[0] == 400

@@ -226,11 +226,14 @@ STREAM = ("stream", {"type": "string", "enum": ["0", "1"]}, "1 for server-sent e
 
 BLOCKED = ("blocked", A_DAY, "seconds that its loop may be blocked for")
 
+VERBOSE = ("verbose", TEXT, "with any value or none: a line for each thing that is looked at")
+
 QUERIES: dict[str, tuple[tuple[str, Schema, str], ...]] = {
-    "GET /livez": (BLOCKED,),
-    "GET /healthz": (BLOCKED,),
+    "GET /livez": (BLOCKED, VERBOSE),
+    "GET /healthz": (BLOCKED, VERBOSE),
     "GET /readyz": (
         ("degraded", {"type": "string", "enum": ["ok"]}, "ok: ready, though a service is down"),
+        VERBOSE,
     ),
     "GET /api/v1/wait": (
         ("state", {"type": "string", "enum": list(STATES)}, "the root's state to wait for"),
