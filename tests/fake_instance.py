@@ -6,6 +6,7 @@ In a test's own process as a `FakeInstance`; as a program ``fake_instance.py NAM
     state ready           the root is in that state now
     stopping lame duck    it is about to stop
     trouble PATH STATE    a service is not ready, or failed
+    log LOGGER            that logger has logged something
     report JSON           what the next reloads report; without JSON they are never done
     deaf                  take no notice of SIGTERM and of the API's stop
     child                 have a child that does not end with us
@@ -15,6 +16,7 @@ In a test's own process as a `FakeInstance`; as a program ``fake_instance.py NAM
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -291,6 +293,9 @@ class FakeProcess:
         elif verb == "trouble":
             path, state = rest.split()
             self.fake.troubles.append({"path": path, "state": state, "why": "it is a test"})
+        elif verb == "log":
+            record = logging.LogRecord(rest, logging.INFO, "", 0, "a line", None, None)
+            self.fake.ring.handle(record)
         elif verb == "report":
             self.fake.report = json.loads(rest) if rest else None
         elif verb == "deaf":
