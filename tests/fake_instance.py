@@ -182,7 +182,7 @@ class FakeInstance:
             return
         until = None if seconds is None else "2026-11-24T12:10:00.000Z"
         told = {"name": name, "old": 60, "value": value, "origin": "ginkgoctl set"}
-        done({**told, "until": until})
+        done({**told, "until": until, "back_to": 60 if until else None, "back_until": None})
 
     def log_level(
         self,

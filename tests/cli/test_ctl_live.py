@@ -154,7 +154,14 @@ def test_a_service_that_there_is_not_is_told_with_the_nearest(shop: Workshop, ap
 
 def test_a_setting_is_set_for_a_time(shop: Workshop, app: Program) -> None:
     (told,) = lines(shop.ctl("app.App", "set", "rate", "12", "--for", "10m"))
-    assert told == "rate: 10 -> 12, for 10 min 00 s"
+    clock = r"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d"
+    first = re.fullmatch(f"rate: 10 -> 12, for 10 min 00 s; back to 10 at ({clock})", told)
+    assert first is not None
+    (told,) = lines(shop.ctl("app.App", "set", "rate", "11", "--for", "1m"))
+    back = f"back to 12 at {clock}, until {first[1]}"
+    assert re.fullmatch(f"rate: 12 -> 11, for 1 min 00 s; {back}", told)
+    (told,) = lines(shop.ctl("app.App", "set", "rate", "12", "--for", "1h"))
+    assert re.fullmatch(f"rate: 11 -> 12, for 1 h 00 min; back to 10 at {clock}", told)
     lines(shop.ctl("app.App", "reload", "App/Db"))
     app.wait_for("App/Db: reloaded, the rate is 12$")
     listed = lines(shop.ctl("app.App", "settings"))
@@ -164,6 +171,7 @@ def test_a_setting_is_set_for_a_time(shop: Workshop, app: Program) -> None:
     assert any(re.match("  for now +set rate", x) for x in lines(shop.ctl("app.App", "status")))
     lines(shop.ctl("app.App", "set", "rate", "13", "--for", "0.1s"))
     app.wait_for("rate is put back, its time is over")
+    assert lines(shop.ctl("app.App", "set", "rate", "14")) == ["rate: 12 -> 14, until it ends"]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +196,8 @@ def test_what_cannot_be_set_is_refused_with_the_reason(
 
 def test_a_logger_has_another_level_for_a_time(shop: Workshop, app: Program) -> None:
     (told,) = lines(shop.ctl("app.App", "log-level", "app.db", "error", "--for", "1h"))
-    assert told == "the level of app.db: DEBUG -> ERROR, for 1 h 00 min"
+    level = "the level of app.db: DEBUG -> ERROR, for 1 h 00 min; back to DEBUG at .*:"
+    assert re.match(level, told)
     before = len(app.lines)
     lines(shop.ctl("app.App", "restart", "App/Db"))
     assert not [line for line in app.lines[before:] if "a warning" in line]

@@ -122,6 +122,7 @@ def test_a_setting_is_set_for_now_seen_by_the_service_and_put_back(
     app = run()
     told = app.done("set", name="rate", value="180", **{"for": 1.5})
     assert (told["old"], told["value"], told["origin"]) == (60, 180, "ginkgoctl set")
+    assert (told["back_to"], told["back_until"]) == (60, None)
     shown = app.setting("rate")
     assert (shown["value"], shown["origin"], shown["until"]) == (
         180,

@@ -19,20 +19,30 @@ def uptime(value: Any) -> str:
     return duration(value) if isinstance(value, int | float) else ""
 
 
-def since(moment: Any) -> str:
-    """Return a time (RFC 3339) as a clock shows it, and how long ago it was; else nothing.
-
-    Example: "since 12:03:11 (4 min 02 s)"; one of another day has its date.
-    """
+def clock(moment: Any) -> str:
+    """Return a time (RFC 3339) as a clock shows it; one of another day has its date."""
     from datetime import datetime
 
     try:
         then = datetime.fromisoformat(str(moment)).astimezone()
     except (ValueError, OverflowError):
         return ""
-    now = datetime.now(then.tzinfo)
-    shown = f"{then:%H:%M:%S}" if then.date() == now.date() else f"{then:%Y-%m-%d %H:%M:%S}"
-    return f"since {shown} ({duration(max(0.0, (now - then).total_seconds()))})"
+    today = then.date() == datetime.now(then.tzinfo).date()
+    return f"{then:%H:%M:%S}" if today else f"{then:%Y-%m-%d %H:%M:%S}"
+
+
+def since(moment: Any) -> str:
+    """Return a time (RFC 3339) as a clock shows it, and how long ago it was; else nothing.
+
+    Example: "since 12:03:11 (4 min 02 s)"; one of another day has its date.
+    """
+    from datetime import UTC, datetime
+
+    shown = clock(moment)
+    if not shown:
+        return ""
+    passed = datetime.now(UTC) - datetime.fromisoformat(str(moment)).astimezone()
+    return f"since {shown} ({duration(max(0.0, passed.total_seconds()))})"
 
 
 def memory(value: Any) -> str:

@@ -35,6 +35,8 @@ KINDS_TOLD = (
     " lame-duck has seconds and by."
 )
 
+AFTERWARDS: dict[str, Schema] = {"until": TIME_OR_NULL, "back_to": {}, "back_until": TIME_OR_NULL}
+
 
 def of(name: str) -> Schema:
     """Return the reference to a shape of SCHEMAS."""
@@ -75,9 +77,7 @@ SCHEMAS: dict[str, Schema] = {
         what={"enum": ["set", "log-level"]},
         name=TEXT,
         value={},
-        until=TIME_OR_NULL,
-        back_to={},
-        back_until=TIME_OR_NULL,
+        **AFTERWARDS,
     ),
     "Hello": answer(
         "ginkgo.hello/1",
@@ -136,8 +136,8 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Stop": {"anyOf": [of("Accepted"), of("Action")]},
     "ReloadOrAction": {"anyOf": [of("Reload"), of("Action")]},
-    "Set": answer("ginkgo.set/1", ("value", "old"), value={}, old={}),
-    "LogLevel": answer("ginkgo.log-level/1", ("level", "old"), level=TEXT, old=TEXT),
+    "Set": answer("ginkgo.set/1", ("value", "old"), value={}, old={}, **AFTERWARDS),
+    "LogLevel": answer("ginkgo.log-level/1", ("level", "old"), level=TEXT, old=TEXT, **AFTERWARDS),
     "Gc": answer("ginkgo.gc/1", ("collected",), collected=COUNT),
     "Login": answer("ginkgo.login/1", ("actions",), actions={"type": "boolean"}),
     "Logout": answer("ginkgo.logout/1"),
