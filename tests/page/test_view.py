@@ -60,6 +60,7 @@ def test_since_when_something_is_wrong_is_told(page: Page, fake: Fake) -> None:
 
 
 BY = "127.0.0.1:40312"
+WHY = "shop.rate must be a whole number, not ****"
 DEEDS = {
     "set": (
         {"name": "shop.rate", "value": 40, "old": 20, "until": None, "by": BY},
@@ -83,6 +84,24 @@ DEEDS = {
         "as the process says it",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "text"),
+    [
+        ("set", "shop.rate", f"the setting shop.rate was not changed: {WHY}; by {BY}"),
+        ("log-level", "shop.db", f"the level of shop.db was not changed: {WHY}; by {BY}"),
+    ],
+)
+def test_what_was_refused_to_an_operator_is_told_in_words(
+    window: Open, address: Address, fake: Fake, kind: str, name: str, text: str
+) -> None:
+    page = window(f"{address.url}#/events")
+    data = {"name": name, "outcome": "refused", "refused": [WHY], "by": BY}
+    fake.event("Shop", kind, "ready", "as the process says it", **data)
+    first = page.locator(".events li").first
+    expect(first.locator(".text")).to_have_text(text)
+    expect(first.locator(".is-degraded")).to_have_count(1)
 
 
 @pytest.mark.parametrize("kind", DEEDS)

@@ -248,6 +248,7 @@ async def test_each_is_an_event_that_says_what_changed_and_by_whom(app: Steered)
         ]
     )
     assert told[0].details == {
+        "outcome": "done",
         "name": "for_now.rate",
         "old": 60,
         "value": 1,

@@ -299,6 +299,34 @@ def test_a_set_is_an_event(run: Callable[..., Steered]) -> None:
     assert re.fullmatch(BY, level["by"])
 
 
+def test_so_is_one_that_is_refused_and_it_says_why_and_not_what_was_given(
+    run: Callable[..., Steered],
+) -> None:
+    app = run()
+    for name, value in (("rate", "canary-given"), ("rat", "1"), ("db.password", "canary-sent")):
+        assert app.post("set", name=name, value=value)[0] == 409
+    assert app.post("log-level", logger="app.dc", level="debug")[0] == 409
+    app.done("set", name="rate", value="7")
+    *refused, good = of_kind(app, "set")
+    assert [(each["path"], each["name"], each["outcome"]) for each in refused] == [
+        ("App", "rate", "refused"),
+        ("App", "rat", "refused"),
+        ("App", "db.password", "refused"),
+    ]
+    assert refused[0]["refused"] == ["rate must be a whole number, not ****"]
+    assert re.fullmatch(
+        rf"set of rat refused: there is no setting rat; did you mean rate\?; by {BY}",
+        refused[1]["text"],
+    )
+    assert re.fullmatch(BY, refused[2]["by"])
+    assert (good["outcome"], good["value"]) == ("done", 7)
+    [level] = of_kind(app, "log-level")
+    assert (level["name"], level["outcome"]) == ("app.dc", "refused")
+    assert level["text"].startswith("log-level of app.dc refused: there is no logger 'app.dc'")
+    told = json.dumps(app.told("events"))
+    assert "canary-given" not in told and "canary-sent" not in told
+
+
 def test_what_is_asked_is_an_event(
     run: Callable[..., Steered],
 ) -> None:

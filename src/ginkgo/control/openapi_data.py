@@ -30,9 +30,9 @@ STATE: Schema = {"type": "string"}
 
 KINDS_TOLD = (
     f"{', '.join(KINDS)}, or one of the application's own. A reload of the process has outcome,"
-    " changed, needs_restart, covered, refused, failed and by; set and log-level have name, old,"
-    " value, until and by; put-back has what, name, old, value and until; asked has action and by;"
-    " lame-duck has seconds and by."
+    " changed, needs_restart, covered, refused, failed and by; set and log-level have outcome,"
+    " name, by, and old, value and until, or refused; put-back has what, name, old, value and"
+    " until; asked has action and by; lame-duck has seconds and by."
 )
 
 AFTERWARDS: dict[str, Schema] = {"until": TIME_OR_NULL, "back_to": {}, "back_until": TIME_OR_NULL}
