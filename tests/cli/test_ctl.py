@@ -17,6 +17,7 @@ from tests.workshop import Workshop, eventually, wait_gone
 from ginkgo.control import stopping
 from ginkgo.control.manager import need_running
 from ginkgo.core.errors import PermissionDenied
+from ginkgo.core.events import KINDS
 from ginkgo.logs.settings import default_logfile
 from ginkgo.process.instances import Found
 from ginkgo.process.pids import start_ticks
@@ -226,10 +227,15 @@ ADVICE = {
     ),
     "a kind of event": (
         ("events", "--kind", "bogus"),
-        66,
-        "There is no kind of event 'bogus': Nothing of that kind has happened",
-        "There are state, failure, backoff, restart, give-up, reload, "
-        "asked, lame-duck, set, log-level, put-back",
+        2,
+        "argument --kind: there is no kind of event 'bogus'",
+        f"there are {', '.join(KINDS)}",
+    ),
+    "a kind of event that goes on": (
+        ("events", "-f", "--kind", "reloads"),
+        2,
+        "argument --kind: there is no kind of event 'reloads'",
+        f"did you mean reload? There are {', '.join(KINDS)}",
     ),
     "a service of the events that go on": (
         ("events", "-f", "--service", "App/Dc"),
