@@ -175,7 +175,12 @@ def test_below_a_set(run: Callable[..., Steered], ground: Ground) -> None:
     refused, done = of_kind(app, "reload")
     assert refused["outcome"] == "refused"
     assert done["text"].startswith("reload: when its set ends: rate (1 -> 5); by ")
-    assert app.setting("rate")["value"] == 7
+    shown = app.setting("rate")
+    assert (shown["value"], shown["covered"]["value"]) == (7, 5)
+    assert shown["covered"]["origin"].endswith("app.conf.py:2")
+    assert app.setting("db.host")["covered"] is None
+    app.done("reload")  # which finds nothing new, and it is covered all the same
+    assert app.setting("rate")["covered"]["value"] == 5
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,7 @@ SCHEMAS: dict[str, Schema] = {
         restart_required={"type": "boolean"},
         monitored={"type": "boolean"},
         until=TIME_OR_NULL,
+        covered={"type": ["object", "null"]},
     ),
     "Settings": answer("ginkgo.settings/1", ("settings",), settings=some(of("Setting"))),
     "Service": answer(
