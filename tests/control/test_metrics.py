@@ -45,6 +45,41 @@ def test_the_applications_own_metrics_are_told_too(served: Served, orders: Count
     assert "ginkgo_metrics_complete 1.0" in body
 
 
+def counted(served: Served) -> dict[tuple[str, str], float]:
+    """The requests to the control plane, by route and result."""
+    _, _, body = ask(served, "GET /metrics")
+    return {
+        (sample.labels["command"], sample.labels["result"]): sample.value
+        for family in text_string_to_metric_families(body)
+        for sample in family.samples
+        if sample.name == "ginkgo_control_requests_total"
+    }
+
+
+def test_who_is_not_let_in_is_counted_by_route_too(serve: Serve) -> None:
+    served = serve(tcp=Tcp("127.0.0.1:0", token="a-token-of-this-test-0123456789"))
+    lines = ("GET /api/v1/status", "HEAD /api/v1/status", "GET /api/v1/nothing", "GET /livez")
+    for line in lines:
+        with served.tcp_client() as client:
+            client.ask(line, Authorization="Bearer wrong")
+            assert client.read(head_only=line.startswith("HEAD"))[0] == 401
+    assert served.tcp_json("GET /api/v1/tree")[0] == 401
+    assert served.tcp_json("GET /api/v1/tree", Origin="http://evil.example")[0] == 403
+    assert served.tcp_json("POST /login", b'{"token": "wrong"}')[0] == 401
+    for _ in range(2):
+        served.tcp_json("GET /api/v1/dump", Authorization="Bearer wrong")  # one too many: 429
+    assert counted(served) == {
+        ("GET /api/v1/status", "refused"): 2,
+        ("unknown", "refused"): 1,
+        ("GET /livez", "refused"): 1,
+        ("GET /api/v1/tree", "refused"): 2,
+        ("POST /login", "refused"): 1,
+        ("GET /api/v1/dump", "refused"): 2,
+    }
+    assert [each.partition(" come ")[0] for each in served.reports] == ["Too many wrong tokens"]
+    served.reports.clear()
+
+
 def test_requests_are_counted_by_route_and_result(served: Served) -> None:
     for line in ("GET /api/v1/status", "HEAD /api/v1/status", "GET /api/v1/services/App/Db"):
         with served.client() as client:
@@ -59,14 +94,7 @@ def test_requests_are_counted_by_route_and_result(served: Served) -> None:
     with served.client() as client:
         client.ask("GET /api/v1/events?stream=1")
         client._more()
-    _, _, body = ask(served, "GET /metrics")
-    counted = {
-        (sample.labels["command"], sample.labels["result"]): sample.value
-        for family in text_string_to_metric_families(body)
-        for sample in family.samples
-        if sample.name == "ginkgo_control_requests_total"
-    }
-    assert counted == {
+    assert counted(served) == {
         ("GET /api/v1/status", "ok"): 2,
         ("GET /api/v1/services/{path...}", "ok"): 1,
         ("GET /api/v1/services/{path...}", "refused"): 1,
