@@ -165,7 +165,8 @@ def test_a_setting_is_set_for_a_time(shop: Workshop, app: Program) -> None:
     lines(shop.ctl("app.App", "reload", "App/Db"))
     app.wait_for("App/Db: reloaded, the rate is 12$")
     listed = lines(shop.ctl("app.App", "settings"))
-    assert any(re.match(r"rate +12 +ginkgoctl set until 20\S+Z$", line) for line in listed)
+    covers = r"rate +12 +ginkgoctl set until 20\S+Z, covers 10 from default$"
+    assert any(re.match(covers, line) for line in listed)
     assert any(re.match(r"password +\*{4} ", line) for line in listed)
     assert "canary" not in "".join(listed)
     assert any(re.match("  for now +set rate", x) for x in lines(shop.ctl("app.App", "status")))

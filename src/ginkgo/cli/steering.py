@@ -98,9 +98,14 @@ def settings(options: argparse.Namespace) -> int:
 
 
 def origin(setting: dict[str, Any]) -> str:
-    """Return where a setting's value comes from, and until when."""
-    until = setting.get("until")
-    return text(setting.get("origin") or "default") + (f" until {text(until)}" if until else "")
+    """Return where a setting's value comes from, until when, and what it covers till then."""
+    line = text(setting.get("origin") or "default")
+    until, below = setting.get("until"), setting.get("covered")
+    if until:
+        line += f" until {text(until)}"
+    if isinstance(below, dict):
+        line += f", covers {shown(below.get('value'))} from {text(below.get('origin'))}"
+    return line
 
 
 def shown(value: Any) -> str:
