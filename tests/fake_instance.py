@@ -6,6 +6,7 @@ In a test's own process as a `FakeInstance`; as a program ``fake_instance.py NAM
     state ready           the root is in that state now
     stopping lame duck    it is about to stop
     trouble PATH STATE    a service is not ready, or failed
+    log LOGGER            that logger has logged something
     report JSON           what the next reloads report; without JSON they are never done
     deaf                  take no notice of SIGTERM and of the API's stop
     child                 have a child that does not end with us
@@ -15,6 +16,7 @@ In a test's own process as a `FakeInstance`; as a program ``fake_instance.py NAM
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -64,6 +66,15 @@ class FakeInstance:
             "services": 3,
             "not_ready": [one for one in self.troubles if one["state"] != "failed"],
             "failed": [one for one in self.troubles if one["state"] == "failed"],
+            "cpu": None,
+            "memory": None,
+            "threads": None,
+            "lag": None,
+            "tasks": 0,
+            "connections": 0,
+            "requests": 0,
+            "errors": 0,
+            "restarts": 0,
             "last_reload": None,
             "logfile": self.logfile,
             "stopping": self.stopping,
@@ -86,7 +97,8 @@ class FakeInstance:
 
     def tree(self) -> dict[str, Any]:
         child = {"name": "Db", "path": "App/Db", "state": self.state, "why": None, "children": []}
-        return {**child, "name": "App", "path": "App", "children": [child]}
+        root = {**child, "name": "App", "path": "App", "children": [child]}
+        return {**root, "stopping": self.stopping}
 
     def paths(self) -> list[str]:
         return ["App", "App/Db"]
@@ -170,7 +182,7 @@ class FakeInstance:
             return
         until = None if seconds is None else "2026-11-24T12:10:00.000Z"
         told = {"name": name, "old": 60, "value": value, "origin": "ginkgoctl set"}
-        done({**told, "until": until})
+        done({**told, "until": until, "back_to": 60 if until else None, "back_until": None})
 
     def log_level(
         self,
@@ -281,6 +293,9 @@ class FakeProcess:
         elif verb == "trouble":
             path, state = rest.split()
             self.fake.troubles.append({"path": path, "state": state, "why": "it is a test"})
+        elif verb == "log":
+            record = logging.LogRecord(rest, logging.INFO, "", 0, "a line", None, None)
+            self.fake.ring.handle(record)
         elif verb == "report":
             self.fake.report = json.loads(rest) if rest else None
         elif verb == "deaf":

@@ -71,6 +71,34 @@ def test_options_and_their_values(shop: Workshop) -> None:
     assert complete(shop, "completion", "") == ["bash", "zsh", "fish"]
 
 
+def test_loggers_are_those_that_have_logged_and_those_above_them(
+    shop: Workshop, fake: Start
+) -> None:
+    one = fake("fake.App")
+    assert complete(shop, "log-level", "fake.App", "") == ["root"]
+    for logger in ("app.db.pool", "lib", "lib", "root"):
+        one.tell(f"log {logger}")
+    for words in (["log-level", "fake.App"], ["fake.App", "log-level"]):
+        assert complete(shop, *words, "") == ["root", "app", "app.db", "app.db.pool", "lib"]
+    assert complete(shop, "fake.App", "log-level", "app.d") == ["app.db", "app.db.pool"]
+
+
+def test_levels_are_offered_as_they_are_typed_and_also_for_a_pid(shop: Workshop) -> None:
+    levels = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+    for words in (["app", "log-level"], ["log-level", "app"], ["-p", "12", "log-level"]):
+        assert complete(shop, *words, "app.db", "") == levels
+        assert complete(shop, *words, "app.db", "w") == ["warning"]
+        assert complete(shop, *words, "app.db", "debug", "") == []
+        assert complete(shop, *words, "app.db", "debug", "--f") == ["--for"]
+    assert complete(shop, "app", "logs", "--level", "e") == ["error"]
+
+
+def test_for_takes_a_state_or_a_time(shop: Workshop) -> None:
+    assert complete(shop, "app", "wait", "--for", "") == ["ready", "stopped"]
+    assert complete(shop, "app", "log-level", "app.db", "debug", "--for", "") == ["10m", "1h"]
+    assert complete(shop, "app", "set", "rate", "10", "--for", "") == ["10m", "1h"]
+
+
 def test_only_those_options_are_offered_that_the_action_takes(shop: Workshop) -> None:
     found = complete(shop, "stop", "app", "--")
     assert {"--force", "--timeout", "--json"} <= set(found)

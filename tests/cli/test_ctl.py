@@ -17,6 +17,7 @@ from tests.workshop import Workshop, eventually, wait_gone
 from ginkgo.control import stopping
 from ginkgo.control.manager import need_running
 from ginkgo.core.errors import PermissionDenied
+from ginkgo.core.events import KINDS
 from ginkgo.logs.settings import default_logfile
 from ginkgo.process.instances import Found
 from ginkgo.process.pids import start_ticks
@@ -226,10 +227,15 @@ ADVICE = {
     ),
     "a kind of event": (
         ("events", "--kind", "bogus"),
-        66,
-        "There is no kind of event 'bogus': Nothing of that kind has happened",
-        "There are state, failure, backoff, restart, give-up, reload, "
-        "asked, lame-duck, set, log-level, put-back",
+        2,
+        "argument --kind: there is no kind of event 'bogus'",
+        f"there are {', '.join(KINDS)}",
+    ),
+    "a kind of event that goes on": (
+        ("events", "-f", "--kind", "reloads"),
+        2,
+        "argument --kind: there is no kind of event 'reloads'",
+        f"did you mean reload? There are {', '.join(KINDS)}",
     ),
     "a service of the events that go on": (
         ("events", "-f", "--service", "App/Dc"),
@@ -517,6 +523,28 @@ def test_a_lame_duck_is_not_ready(shop: Workshop, fake: Start, state: str) -> No
     ]
     run = shop.ctl("fake.App", "start")
     assert (run.returncode, "about to stop (lame duck)" in run.stderr) == (75, True)
+
+
+@pytest.mark.fault(79)
+@pytest.mark.parametrize("state", ["ready", "degraded"])
+def test_the_tree_of_a_lame_duck_and_top_tell_it(shop: Workshop, fake: Start, state: str) -> None:
+    one = fake()
+    one.tell(f"state {state}")
+    one.tell("stopping lame duck")
+    root, *below = shop.ctl("fake.App", "tree").stdout.splitlines()
+    assert root == f"◑ App  {state}, and about to stop (lame duck)"
+    assert [line for line in below if "about to stop" in line] == []
+    assert root in shop.ctl("fake.App", "status").stdout.splitlines()
+    told = json.loads(shop.ctl("fake.App", "tree", "--json").stdout)
+    assert (told["state"], told["stopping"]) == (state, "lame duck")
+    head, *_, row, child = shop.ctl("fake.App", "top").stdout.splitlines()
+    assert head.startswith(f"fake.App: {state}, and about to stop (lame duck)  pid ")
+    assert row.split()[:4] == ["◑", "App", "lame", "duck"]
+    assert child.split()[:3] == ["●" if state == "ready" else "▲", "Db", state]
+    assert json.loads(shop.ctl("fake.App", "top", "--json").stdout)["stopping"] == "lame duck"
+    one.tell("stopping stopping")
+    one.tell("state stopping")
+    assert shop.ctl("fake.App", "tree").stdout.startswith("◑ App  stopping\n")
 
 
 def test_wait_for_what_does_not_run_is_7(shop: Workshop) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from tests.workshop import Program, Workshop, eventually, free_port
 
+from ginkgo.cli.output import span
+
 APP = """
     import logging
     import os
@@ -34,6 +36,9 @@ APP = """
         def do_start(self):
             self.spawn(self.watch)
             logger.warning("App/Db: a warning")
+            if os.path.exists("talk"):
+                logger.warning("%s\\n\\t%s", "\u6f22" * 60, "x " * 60)
+                raise OSError("no route to host " * 20)
             if os.path.exists("broken"):
                 raise OSError("no route to host")
 
@@ -149,16 +154,25 @@ def test_a_service_that_there_is_not_is_told_with_the_nearest(shop: Workshop, ap
 
 def test_a_setting_is_set_for_a_time(shop: Workshop, app: Program) -> None:
     (told,) = lines(shop.ctl("app.App", "set", "rate", "12", "--for", "10m"))
-    assert told == "rate: 10 -> 12, for 10 min 00 s"
+    clock = r"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d"
+    first = re.fullmatch(f"rate: 10 -> 12, for 10 min 00 s; back to 10 at ({clock})", told)
+    assert first is not None
+    (told,) = lines(shop.ctl("app.App", "set", "rate", "11", "--for", "1m"))
+    back = f"back to 12 at {clock}, until {first[1]}"
+    assert re.fullmatch(f"rate: 12 -> 11, for 1 min 00 s; {back}", told)
+    (told,) = lines(shop.ctl("app.App", "set", "rate", "12", "--for", "1h"))
+    assert re.fullmatch(f"rate: 11 -> 12, for 1 h 00 min; back to 10 at {clock}", told)
     lines(shop.ctl("app.App", "reload", "App/Db"))
     app.wait_for("App/Db: reloaded, the rate is 12$")
     listed = lines(shop.ctl("app.App", "settings"))
-    assert any(re.match(r"rate +12 +ginkgoctl set until 20\S+Z$", line) for line in listed)
+    covers = r"rate +12 +ginkgoctl set until 20\S+Z, covers 10 from default$"
+    assert any(re.match(covers, line) for line in listed)
     assert any(re.match(r"password +\*{4} ", line) for line in listed)
     assert "canary" not in "".join(listed)
     assert any(re.match("  for now +set rate", x) for x in lines(shop.ctl("app.App", "status")))
     lines(shop.ctl("app.App", "set", "rate", "13", "--for", "0.1s"))
     app.wait_for("rate is put back, its time is over")
+    assert lines(shop.ctl("app.App", "set", "rate", "14")) == ["rate: 12 -> 14, until it ends"]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +197,8 @@ def test_what_cannot_be_set_is_refused_with_the_reason(
 
 def test_a_logger_has_another_level_for_a_time(shop: Workshop, app: Program) -> None:
     (told,) = lines(shop.ctl("app.App", "log-level", "app.db", "error", "--for", "1h"))
-    assert told == "the level of app.db: DEBUG -> ERROR, for 1 h 00 min"
+    level = "the level of app.db: DEBUG -> ERROR, for 1 h 00 min; back to DEBUG at .*:"
+    assert re.match(level, told)
     before = len(app.lines)
     lines(shop.ctl("app.App", "restart", "App/Db"))
     assert not [line for line in app.lines[before:] if "a warning" in line]
@@ -305,6 +320,23 @@ def test_at_80_columns_no_line_is_longer(shop: Workshop, app: Program) -> None:
         words = [action] if action == "ls" else ["app.App", action]
         run = shop.ctl(*words, env={"COLUMNS": "80"})
         assert [line for line in lines(run) if len(line) > 80] == [], action
+
+
+def test_a_status_is_as_wide_as_the_terminal(shop: Workshop, app: Program) -> None:
+    shop.write("talk", "")
+    assert shop.ctl("app.App", "restart", "App/Db").returncode == 70
+    for words in (["status"], ["log-level", "app.db", "WARNING", "--for", "1h"], ["status"]):
+        run = shop.ctl("app.App", *words, env={"COLUMNS": "80"})
+        told = run.stdout.splitlines()
+        assert [line for line in told if span(line) > 80 or "\t" in line] == []
+    trouble = next(at for at, line in enumerate(told) if line.startswith("    App/Db  "))
+    assert re.match("      (no|to) (route|host) ", told[trouble + 1])
+    assert "for now" in "".join(told)
+    whole = shop.ctl("app.App", "status").stdout  # in a pipe: as it is
+    assert f"OSError: {'no route to host ' * 20}".rstrip() in whole
+    assert "\u6f22" * 60 in whole and "x " * 59 in whole
+    logged = shop.ctl("app.App", "logs", env={"COLUMNS": "80"}).stdout
+    assert "\u6f22" * 60 in logged and "x " * 59 in logged
 
 
 def test_none_of_it_is_coloured_where_that_is_not_wanted(shop: Workshop, app: Program) -> None:

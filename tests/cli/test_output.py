@@ -9,7 +9,7 @@ import pytest
 
 from ginkgo.cli import events
 from ginkgo.cli.instance import for_now, state_since, trouble
-from ginkgo.cli.output import Output, coloured, duration, print_error
+from ginkgo.cli.output import Output, coloured, cut, duration, fold, print_error, span
 from ginkgo.cli.texts import since
 from ginkgo.core.errors import ConfigError
 
@@ -53,6 +53,44 @@ def test_colours_are_for_terminals_that_want_them(
         monkeypatch.setenv(name, value)
     assert coloured(Terminal()) is wanted
     assert coloured(io.StringIO()) is False
+
+
+@pytest.mark.parametrize(
+    ("text", "room", "shown"),
+    [
+        ("as it is", 8, "as it is"),
+        ("too long", 7, "too lo\u2026"),
+        ("\u6f22\u5b57\u6f22\u5b57", 8, "\u6f22\u5b57\u6f22\u5b57"),
+        ("\u6f22\u5b57\u6f22\u5b57", 7, "\u6f22\u5b57\u6f22\u2026"),
+        ("\u6f22\u5b57\u6f22\u5b57", 6, "\u6f22\u5b57\u2026"),
+        ("e\u0301" * 8, 8, "e\u0301" * 8),
+        ("too long", 1, ""),
+    ],
+)
+def test_a_text_is_cut_at_the_columns_that_it_takes(
+    text: str, room: int, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+    assert cut(text, room) == shown
+    assert span(shown) <= room
+
+
+def test_a_line_is_folded_at_its_words() -> None:
+    told = "  why       the database is away and so is the other one"
+    assert list(fold(told, 32, 12)) == [
+        "  why       the database is away",
+        "            and so is the other",
+        "            one",
+    ]
+    assert list(fold(told, None, 12)) == [told]
+    assert list(fold("  log       /" + "x" * 30, 32, 12)) == [
+        "  log       /" + "x" * 19,
+        " " * 12 + "x" * 11,
+    ]
+    (*_, last) = fold("  why       " + "\u6f22" * 25, 32, 12)
+    assert last == " " * 12 + "\u6f22" * 5
+    narrow = "a terminal that is too narrow for it"
+    assert list(fold(narrow, 13, 12)) == [narrow]
 
 
 def ago(seconds: float) -> str:

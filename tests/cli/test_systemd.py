@@ -319,6 +319,8 @@ def test_a_second_signal_ends_the_lame_duck(
 ) -> None:
     program, port = lame_duck(ground, systemd, "20")
     assert greeting(port) == b"hello\n"
+    tree = ground.shop.ctl("app.App", "tree").stdout
+    assert tree.splitlines()[0].endswith("ready, and about to stop (lame duck)")
     assert program.stops(number, timeout=15.0) == 0  # type: ignore[attr-defined]
 
 

@@ -12,6 +12,7 @@ from tests.control.harness import Client, Served, eventually
 
 from ginkgo.control.routes_data import meant
 from ginkgo.control.sampling import PATIENCE, Sampling
+from ginkgo.core.events import KINDS
 
 DEADLINE = 20.0
 
@@ -394,7 +395,8 @@ def test_lines_of_a_service_that_was_removed_are_found(served: Served) -> None:
 
 
 def test_a_kind_of_the_application_s_own_is_one_once_it_has_happened(served: Served) -> None:
-    assert served.json("GET /api/v1/events?kind=deploy")[0] == 404
+    status, told = served.json("GET /api/v1/events?kind=deploy")
+    assert (status, told["kinds"]) == (404, list(KINDS))
     served.instance.happen(1, kind="deploy")
     assert numbers(served.json("GET /api/v1/events?kind=deploy")[1]) == [1]
 

@@ -45,6 +45,41 @@ def test_the_applications_own_metrics_are_told_too(served: Served, orders: Count
     assert "ginkgo_metrics_complete 1.0" in body
 
 
+def counted(served: Served) -> dict[tuple[str, str], float]:
+    """The requests to the control plane, by route and result."""
+    _, _, body = ask(served, "GET /metrics")
+    return {
+        (sample.labels["command"], sample.labels["result"]): sample.value
+        for family in text_string_to_metric_families(body)
+        for sample in family.samples
+        if sample.name == "ginkgo_control_requests_total"
+    }
+
+
+def test_who_is_not_let_in_is_counted_by_route_too(serve: Serve) -> None:
+    served = serve(tcp=Tcp("127.0.0.1:0", token="a-token-of-this-test-0123456789"))
+    lines = ("GET /api/v1/status", "HEAD /api/v1/status", "GET /api/v1/nothing", "GET /livez")
+    for line in lines:
+        with served.tcp_client() as client:
+            client.ask(line, Authorization="Bearer wrong")
+            assert client.read(head_only=line.startswith("HEAD"))[0] == 401
+    assert served.tcp_json("GET /api/v1/tree")[0] == 401
+    assert served.tcp_json("GET /api/v1/tree", Origin="http://evil.example")[0] == 403
+    assert served.tcp_json("POST /login", b'{"token": "wrong"}')[0] == 401
+    for _ in range(2):
+        served.tcp_json("GET /api/v1/dump", Authorization="Bearer wrong")  # one too many: 429
+    assert counted(served) == {
+        ("GET /api/v1/status", "refused"): 2,
+        ("unknown", "refused"): 1,
+        ("GET /livez", "refused"): 1,
+        ("GET /api/v1/tree", "refused"): 2,
+        ("POST /login", "refused"): 1,
+        ("GET /api/v1/dump", "refused"): 2,
+    }
+    assert [each.partition(" come ")[0] for each in served.reports] == ["Too many wrong tokens"]
+    served.reports.clear()
+
+
 def test_requests_are_counted_by_route_and_result(served: Served) -> None:
     for line in ("GET /api/v1/status", "HEAD /api/v1/status", "GET /api/v1/services/App/Db"):
         with served.client() as client:
@@ -59,14 +94,7 @@ def test_requests_are_counted_by_route_and_result(served: Served) -> None:
     with served.client() as client:
         client.ask("GET /api/v1/events?stream=1")
         client._more()
-    _, _, body = ask(served, "GET /metrics")
-    counted = {
-        (sample.labels["command"], sample.labels["result"]): sample.value
-        for family in text_string_to_metric_families(body)
-        for sample in family.samples
-        if sample.name == "ginkgo_control_requests_total"
-    }
-    assert counted == {
+    assert counted(served) == {
         ("GET /api/v1/status", "ok"): 2,
         ("GET /api/v1/services/{path...}", "ok"): 1,
         ("GET /api/v1/services/{path...}", "refused"): 1,
@@ -236,6 +264,50 @@ def test_a_stranger_learns_which_service_it_is_and_not_what_its_error_says(serve
         assert client.read()[0] == 401
         client.ask("GET /metrics", Authorization=f"Bearer {token}")
         assert client.read()[0] == 200
+
+
+@pytest.mark.parametrize("given", ["verbose", "verbose=", "verbose=1", "degraded=ok&verbose=true"])
+def test_each_thing_looked_at_is_told_where_that_is_asked(served: Served, given: str) -> None:
+    status, headers, body = ask(served, f"GET /readyz?{given}")
+    told = "[+]shutdown ok\n[+]state ok\n[+]App/Db ok\nreadyz check passed\n"
+    assert (status, headers["content-type"], body) == (200, "text/plain; charset=utf-8", told)
+    served.instance.become("starting")
+    served.instance.troubles.append({"path": "App/Db", "state": "starting", "why": "of the test"})
+    status, _, body = ask(served, f"GET /readyz?{given}")
+    assert (status, body.splitlines()[1:]) == (
+        503,
+        [
+            "[-]state failed: starting",
+            "[-]App/Db failed: starting: of the test",
+            "readyz check failed",
+        ],
+    )
+
+
+@pytest.mark.parametrize("name", ["livez", "healthz"])
+def test_so_is_what_life_depends_on(served: Served, name: str) -> None:
+    assert ask(served, f"GET /{name}?verbose&blocked=10")[::2] == (
+        200,
+        f"[+]loop ok\n{name} check passed\n",
+    )
+    assert ask(served, f"GET /{name}?verbos")[0] == 400
+
+
+def test_a_stranger_is_told_of_what_fails_and_neither_why_nor_what_else_there_is(
+    serve: Serve,
+) -> None:
+    token = "a-token-of-this-test-0123456789"
+    served = serve(tcp=Tcp("127.0.0.1:0", token=token))
+    served.instance.become("degraded")
+    with served.tcp_client() as client:
+        client.ask("GET /readyz?verbose")
+        told = b"[+]shutdown ok\n[-]state failed: degraded\nreadyz check failed\n"
+        assert client.read()[::2] == (503, told)
+        served.instance.troubles.append({"path": "App/Db", "state": "failed", "why": "password=x"})
+        client.ask("GET /readyz?verbose")
+        assert b"\n[-]App/Db failed: reason withheld\n" in client.read()[2]
+        client.ask("GET /readyz?verbose", Authorization=f"Bearer {token}")
+        assert b"\n[-]App/Db failed: password=x\n" in client.read()[2]
 
 
 def test_a_limit_that_is_no_number_is_refused(served: Served) -> None:

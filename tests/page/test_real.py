@@ -159,6 +159,21 @@ def test_what_is_confirmed_is_done_and_written_to_the_log(instance: Instance, wi
     expect(page.locator('[data-key="feed.rate"]')).to_contain_text(told["origin"])
     instance.program.wait_for("feed.rate is 40")
 
+    config = instance.shop.folder / "app.conf.py"
+    config.write_text(config.read_text().replace("rate = 7", "rate = 8"))
+    page.get_by_role("link", name="Overview").click()
+    page.get_by_role("button", name="Reload …").click()
+    page.get_by_role("dialog").get_by_role("button", name="Reload").click()
+    expect(
+        page.get_by_text("Reloaded; feed.rate: 7 → 8, when what is set for now is over.")
+    ).to_be_visible()
+    expect(page.locator(".facts")).to_contain_text(
+        "nothing changed, 1 new value covered by what is set for now"
+    )
+    page.get_by_role("link", name="Settings").click()
+    expect(page.locator('[data-key="feed.rate"]')).to_contain_text(
+        re.compile(r"8, from app\.conf\.py:\d+, is covered by what is set for now")
+    )
     page.get_by_role("link", name="Overview").click()
     expect(
         page.get_by_text(re.compile("The setting feed.rate is set to 40 for 9 min"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -60,6 +61,7 @@ def test_since_when_something_is_wrong_is_told(page: Page, fake: Fake) -> None:
 
 
 BY = "127.0.0.1:40312"
+WHY = "shop.rate must be a whole number, not ****"
 DEEDS = {
     "set": (
         {"name": "shop.rate", "value": 40, "old": 20, "until": None, "by": BY},
@@ -83,6 +85,24 @@ DEEDS = {
         "as the process says it",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "text"),
+    [
+        ("set", "shop.rate", f"the setting shop.rate was not changed: {WHY}; by {BY}"),
+        ("log-level", "shop.db", f"the level of shop.db was not changed: {WHY}; by {BY}"),
+    ],
+)
+def test_what_was_refused_to_an_operator_is_told_in_words(
+    window: Open, address: Address, fake: Fake, kind: str, name: str, text: str
+) -> None:
+    page = window(f"{address.url}#/events")
+    data = {"name": name, "outcome": "refused", "refused": [WHY], "by": BY}
+    fake.event("Shop", kind, "ready", "as the process says it", **data)
+    first = page.locator(".events li").first
+    expect(first.locator(".text")).to_have_text(text)
+    expect(first.locator(".is-degraded")).to_have_count(1)
 
 
 @pytest.mark.parametrize("kind", DEEDS)
@@ -254,6 +274,39 @@ def test_settings_are_shown_with_their_origin_and_without_secrets(page: Page, fa
     fake.settings[0]["value"] = 30
     fake.event("Shop", "reload", "ready")
     expect(rate.locator(".value code")).to_have_text("30")
+
+
+@pytest.mark.parametrize(
+    ("covered", "until", "text"),
+    [
+        (
+            {"value": 30, "origin": "shop.conf.py:14"},
+            "soon",
+            "30, from shop.conf.py:14, is covered by what is set for now, and in effect when that "
+            "is over.",
+        ),
+        (
+            {"value": 10, "origin": "default"},
+            None,
+            "Its default, 10, is covered by what is set for now, and in effect after a restart.",
+        ),
+        ({"value": 40, "origin": "shop.conf.py:14"}, "soon", ""),
+        (None, None, ""),
+    ],
+)
+def test_what_a_set_covers_is_told_in_words(
+    page: Page, fake: Fake, covered: dict[str, Any] | None, until: str | None, text: str
+) -> None:
+    soon = rfc3339(time.time() + 600) if until else None
+    fake.settings[0] |= {"value": 40, "origin": "ginkgoctl set", "until": soon, "covered": covered}
+    page.get_by_role("link", name="Settings").click()
+    told = page.locator('[data-key="shop.rate"] .covered')
+    expect(page.locator('[data-key="shop.rate"] .value code')).to_have_text("40")
+    expect(told).to_have_text(text)
+    expect(told).to_be_visible(visible=bool(text))
+    fake.settings[0] |= {"value": 10, "origin": "default", "until": None, "covered": None}
+    fake.event("Shop", "put-back", "ready")
+    expect(told).to_be_hidden()
 
 
 def test_log_lines_come_as_they_are_written_and_are_filtered_where_they_are_kept(

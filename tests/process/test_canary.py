@@ -143,7 +143,7 @@ def test_canary(app: Steered, ground: Ground) -> None:
     for path, most in (("log", "lines"), ("events", "limit")):
         answers[f"{path} as a stream"] = raw(app, f"GET /api/v1/{path}?stream=1")
         answers[f"all of {path}"] = raw(app, f"GET /api/v1/{path}?{most}=1000")
-    for path in ("/", "/metrics", "/livez", "/readyz", "/api/v1/status"):
+    for path in ("/", "/metrics", "/livez", "/readyz", "/readyz?verbose", "/api/v1/status"):
         answers[f"{path} by TCP"] = over_tcp(app, path)
     assert b"****" in answers["/api/v1/settings"]
     assert b"no login as app:****" in answers["/api/v1/services/App/Db"]

@@ -71,6 +71,12 @@ class Steered:
         subscription.close()
         assert len(seen) == backs
 
+    def after(self, told: dict[str, Any]) -> tuple[Any, Any]:
+        """What an answer says of what comes after it; the same that is told of what holds."""
+        after = told["back_to"], told["back_until"]
+        assert after == (self.holds["back_to"], self.holds["back_until"])
+        return after
+
     @property
     def holds(self) -> dict[str, Any]:
         """The one change that holds."""
@@ -85,8 +91,8 @@ def app(world: World, clock: FakeClock) -> Steered:
 
 async def test_after_its_time_comes_what_was_set_before_for_good(app: Steered) -> None:
     await done(app.root.start())
-    app.set(1)
-    app.set("2", 1.0)
+    assert app.after(app.set(1)) == (None, None)
+    assert app.after(app.set("2", 1.0)) == (1, None)
     assert App.rate == 2
     await app.passes(0.9, 0)
     await app.passes(0.1, 1)
@@ -100,7 +106,8 @@ async def test_after_its_time_comes_what_was_set_before_for_good(app: Steered) -
 async def test_what_comes_back_has_the_rest_of_its_own_time(app: Steered) -> None:
     await done(app.root.start())
     first = app.set(1, 60)
-    app.set(2, 10)
+    assert app.after(first) == (60, None)
+    assert app.after(app.set(2, 10)) == (1, first["until"])
     await app.passes(10, 1)
     assert (App.rate, app.holds["until"]) == (1, first["until"])
     await app.passes(49, 0)
@@ -241,6 +248,7 @@ async def test_each_is_an_event_that_says_what_changed_and_by_whom(app: Steered)
         ]
     )
     assert told[0].details == {
+        "outcome": "done",
         "name": "for_now.rate",
         "old": 60,
         "value": 1,

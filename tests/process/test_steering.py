@@ -122,6 +122,7 @@ def test_a_setting_is_set_for_now_seen_by_the_service_and_put_back(
     app = run()
     told = app.done("set", name="rate", value="180", **{"for": 1.5})
     assert (told["old"], told["value"], told["origin"]) == (60, 180, "ginkgoctl set")
+    assert (told["back_to"], told["back_until"]) == (60, None)
     shown = app.setting("rate")
     assert (shown["value"], shown["origin"], shown["until"]) == (
         180,
@@ -174,7 +175,12 @@ def test_below_a_set(run: Callable[..., Steered], ground: Ground) -> None:
     refused, done = of_kind(app, "reload")
     assert refused["outcome"] == "refused"
     assert done["text"].startswith("reload: when its set ends: rate (1 -> 5); by ")
-    assert app.setting("rate")["value"] == 7
+    shown = app.setting("rate")
+    assert (shown["value"], shown["covered"]["value"]) == (7, 5)
+    assert shown["covered"]["origin"].endswith("app.conf.py:2")
+    assert app.setting("db.host")["covered"] is None
+    app.done("reload")  # which finds nothing new, and it is covered all the same
+    assert app.setting("rate")["covered"]["value"] == 5
 
 
 @pytest.mark.parametrize(
@@ -296,6 +302,34 @@ def test_a_set_is_an_event(run: Callable[..., Steered]) -> None:
         rf"log-level: app\.db is ERROR for 600 s, it was DEBUG; by {BY}", level["text"]
     )
     assert re.fullmatch(BY, level["by"])
+
+
+def test_so_is_one_that_is_refused_and_it_says_why_and_not_what_was_given(
+    run: Callable[..., Steered],
+) -> None:
+    app = run()
+    for name, value in (("rate", "canary-given"), ("rat", "1"), ("db.password", "canary-sent")):
+        assert app.post("set", name=name, value=value)[0] == 409
+    assert app.post("log-level", logger="app.dc", level="debug")[0] == 409
+    app.done("set", name="rate", value="7")
+    *refused, good = of_kind(app, "set")
+    assert [(each["path"], each["name"], each["outcome"]) for each in refused] == [
+        ("App", "rate", "refused"),
+        ("App", "rat", "refused"),
+        ("App", "db.password", "refused"),
+    ]
+    assert refused[0]["refused"] == ["rate must be a whole number, not ****"]
+    assert re.fullmatch(
+        rf"set of rat refused: there is no setting rat; did you mean rate\?; by {BY}",
+        refused[1]["text"],
+    )
+    assert re.fullmatch(BY, refused[2]["by"])
+    assert (good["outcome"], good["value"]) == ("done", 7)
+    [level] = of_kind(app, "log-level")
+    assert (level["name"], level["outcome"]) == ("app.dc", "refused")
+    assert level["text"].startswith("log-level of app.dc refused: there is no logger 'app.dc'")
+    told = json.dumps(app.told("events"))
+    assert "canary-given" not in told and "canary-sent" not in told
 
 
 def test_what_is_asked_is_an_event(

@@ -1,8 +1,8 @@
 """What may come next on a command line of ``ginkgoctl``: what a shell asks at every TAB.
 
 Known are the actions, the instances from their runtime folders, and from the control socket of the
-one that is named its services and settings. It is never waited for long, the application is never
-imported, and nothing is ever printed that a shell could take for more than a word.
+one that is named its services, settings and loggers. It is never waited for long, the application
+is never imported, and nothing is ever printed that a shell could take for more than a word.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ KINDS = (
     "log-level",
     "put-back",
 )
+STATES = ("ready", "stopped")
+TIMES = ("10m", "1h")
 SHELLS = ("bash", "zsh", "fish")
 SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/@+,:=-")
 
@@ -40,7 +42,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "-p": (),
     "--pid": (),
     "--timeout": (),
-    "--for": ("ready", "stopped", "10m", "1h"),
+    "--for": (*STATES, *TIMES),
     "-n": (),
     "--lines": (),
     "--service": (),
@@ -99,12 +101,14 @@ def candidates(words: list[str], current: str) -> Iterator[Candidate]:
     if before in VALUES:
         if before == "--service":
             yield from _services(_target(named))
-        yield from ((value, "") for value in VALUES[before])
+        elif before == "--for" and _action(named) is not None:
+            yield from ((value, "") for value in (STATES if "wait" in named[:2] else TIMES))
+        else:
+            yield from ((_as_typed(value, current), "") for value in VALUES[before])
     elif current.startswith("-"):
         yield from _options(_action(named))
     elif "-p" in words or "--pid" in words:
-        if not named:
-            yield from _actions()
+        yield from _following(named, 0, None, current) if named else _actions()
     else:
         yield from _next(named, current)
 
@@ -130,9 +134,24 @@ def _next(named: list[str], current: str) -> Iterator[Candidate]:
     elif len(named) == 1 and action not in WITHOUT_TARGET:
         yield from _instances(current)
     else:
-        follows = ACTIONS[action][1].split()
-        for name in follows[len(named) - 2 : len(named) - 1]:
-            yield from ARGUMENTS.get(name, _nothing)(_target(named))
+        yield from _following(named, 1, _target(named), current)
+
+
+def _following(
+    named: list[str], targets: int, target: str | None, current: str
+) -> Iterator[Candidate]:
+    """What may follow the action, of which some has been given already, and a target or none."""
+    given = len(named) - 1 - targets
+    for name in ACTIONS.get(_action(named) or "", ("", "", ""))[1].split()[given : given + 1]:
+        if name == "LEVEL":
+            yield from ((_as_typed(level, current), "") for level in LEVELS)
+        elif name in ARGUMENTS:
+            yield from ARGUMENTS[name](target)
+
+
+def _as_typed(level: str, current: str) -> str:
+    """A level in small letters to whoever has begun it so; all else is in them already."""
+    return level.lower() if current[:1].islower() else level
 
 
 def _options(action: str | None) -> Iterator[Candidate]:
@@ -190,12 +209,14 @@ def _settings(target: str | None) -> Iterator[Candidate]:
             yield str(one.get("name")), str(one.get("help") or "")
 
 
-def _levels(_target: str | None) -> Iterator[Candidate]:
-    yield from ((level, "") for level in LEVELS)
-
-
-def _nothing(_target: str | None) -> Iterator[Candidate]:
-    yield from ()
+def _loggers(target: str | None) -> Iterator[Candidate]:
+    """Those whose lines are kept, and those above them: a level of theirs counts for all below."""
+    lines = _asked(target, "/api/v1/log?lines=1000").get("lines") or ()
+    known = {str(one.get("logger") or "") for one in lines if isinstance(one, dict)}
+    yield "root", "of what has no other"
+    for parts in sorted(name.split(".") for name in known - {"", "root"}):
+        for end in range(1, len(parts) + 1):
+            yield ".".join(parts[:end]), ""
 
 
 def _asked(target: str | None, path: str) -> dict[str, Any]:
@@ -219,6 +240,6 @@ def _asked(target: str | None, path: str) -> dict[str, Any]:
 ARGUMENTS: dict[str, Callable[[str | None], Iterator[Candidate]]] = {
     "[PATH]": _services,
     "NAME": _settings,
-    "LEVEL": _levels,
+    "LOGGER": _loggers,
 }
 """What can stand for what follows an action."""

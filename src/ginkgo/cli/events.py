@@ -8,7 +8,8 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from ..control import manager
-from ..control.client import query
+from ..control.client import NoSuchThing, query
+from ..core.errors import GinkgoError, UsageError
 from .ctl import locate
 from .output import SIGNS, Output, columns, cut, paint
 from .texts import text
@@ -24,20 +25,39 @@ def events(options: argparse.Namespace) -> int:
     out = Output(as_json=options.json, quiet=options.quiet)
     found, name = locate(options)
     manager.need_running(found, name)
+    timeout = 10.0 if options.timeout is None else options.timeout
     wanted = {"limit": options.lines, "path": options.service, "kind": options.kind}
-    with manager.client_of(found, 10.0 if options.timeout is None else options.timeout) as client:
-        if not options.follow:
-            for event in client.get(query(PATH, **wanted)).get("events") or ():
-                show(event, out)
-            return 0
-        from ..control.stream import Stream
+    try:
+        with manager.client_of(found, timeout) as client:
+            if not options.follow:
+                for event in client.get(query(PATH, **wanted)).get("events") or ():
+                    show(event, out)
+                return 0
+            from ..control.stream import Stream
 
-        with Stream(client, query(PATH, stream=1, **wanted)) as stream:
-            for message in stream.messages(sys.stdout):
-                show(message.data, out)
+            with Stream(client, query(PATH, stream=1, **wanted)) as stream:
+                for message in stream.messages(sys.stdout):
+                    show(message.data, out)
+    except NoSuchThing as problem:
+        raise of_kind(problem, options.kind) from None
     if manager.has_ended(found):
         out.say(f"{name} has ended")
     return 0
+
+
+def of_kind(problem: NoSuchThing, kind: str) -> GinkgoError:
+    """Return what to tell where there is no such thing: a kind is the value of an option."""
+    kinds = problem.answer.get("kinds")
+    if not isinstance(kinds, list):
+        return problem
+    from difflib import get_close_matches
+
+    meant = get_close_matches(kind, map(str, kinds), n=1)
+    hint = f"there are {', '.join(map(str, kinds))}"
+    return UsageError(
+        f"argument --kind: there is no kind of event {kind!r}",
+        hint=f"did you mean {meant[0]}? T{hint[1:]}" if meant else hint,
+    )
 
 
 def show(event: dict[str, Any], out: Output) -> None:

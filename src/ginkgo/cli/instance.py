@@ -9,7 +9,7 @@ from ..control import manager
 from ..core.errors import ApplicationFailed, ConfigError, GinkgoError, TemporaryFailure
 from ..logs.escape import escape_lines
 from .ctl import addressed, locate
-from .output import Output, columns, cut, paint
+from .output import Output, columns, cut, fold, paint
 from .texts import headline, memory, percent, reason, since, text, uptime
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class More:
             yield ""
             parts = [part for line in self._lines for part in escape_lines(line).split("\n")]
             for part in parts[-MOST_LINES:]:
-                yield paint(cut(part, width), "dim")
+                shown = part if width is None else cut(part.expandtabs(), width)
+                yield paint(shown, "dim")
 
 
 def describe(picture: dict[str, Any], code: int) -> Iterator[str]:
@@ -97,15 +98,16 @@ def describe(picture: dict[str, Any], code: int) -> Iterator[str]:
         "blocked": blocked(picture.get("blocked")),
         "for now": for_now(picture.get("for_now")),
     }
+    width = columns()
     for label, value in rows.items():
         if value not in (None, ""):
-            yield f"  {label:<10}{text(value)}"
+            yield from fold(f"  {label:<10}{text(value)}", width, 12)
     for label, key in (("not ready", "not_ready"), ("failed", "failed")):
         troubles = picture.get(key)
         if isinstance(troubles, list) and troubles:
             yield f"  {label}:"
             for one in troubles[:TROUBLES]:
-                yield f"    {trouble(one)}"
+                yield from fold(f"    {trouble(one)}", width, 6)
             if len(troubles) > TROUBLES:
                 yield f"    and {len(troubles) - TROUBLES} more: see `ginkgoctl TARGET tree`"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..control import manager
 from ..process.instances import Found, instances
 from .output import Output, columns, cut, sign, table
-from .texts import memory, percent, text, uptime
+from .texts import ending, memory, percent, text, uptime
 
 if TYPE_CHECKING:
     import argparse
@@ -64,9 +64,7 @@ def state_of(one: dict[str, Any]) -> str:
     state = str(one.get("state"))
     if state == "unknown" and one.get("running"):
         return "no answer"
-    if one.get("stopping") and state != "stopping":
-        return str(one["stopping"])
-    return "degraded" if state == "ready" and one.get("failed") else state
+    return ending(one) or ("degraded" if state == "ready" and one.get("failed") else state)
 
 
 def row(one: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..logs.escape import escape, escape_lines
@@ -155,10 +155,46 @@ def columns() -> int | None:
 
 def cut(text: str, room: int | None) -> str:
     """Return as much of `text` as there is room for; without colours in it."""
-    if room is None or len(text) <= room:
+    if room is None or span(text) <= room:
         return text
     end = "\u2026" if has_unicode() else "..."
-    return text[: room - len(end)] + end if room > len(end) else ""
+    return text[: fitting(text, room - len(end))] + end if room > len(end) else ""
+
+
+def fold(line: str, width: int | None, indent: int) -> Iterator[str]:
+    """Yield a line in parts that are no wider than `width`; all but the first are indented."""
+    while width is not None and span(line) > width > indent + 1:
+        at = fitting(line, width)
+        if not line[at].isspace():
+            at = line.rfind(" ", indent, at) + 1 or at
+        yield line[:at].rstrip()
+        line = " " * indent + line[at:].lstrip()
+    yield line
+
+
+def span(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return len(text) if text.isascii() else sum(map(_columns_of, text))
+
+
+def fitting(text: str, room: int) -> int:
+    """Return how many characters of a text there is room for."""
+    for at, sign in enumerate(text):
+        room -= _columns_of(sign)
+        if room < 0:
+            return at
+    return len(text)
+
+
+def _columns_of(sign: str) -> int:
+    """Two for what is wide, none for what stands on the sign before (UAX #11, East Asian Width)."""
+    if sign.isascii():
+        return 1
+    from unicodedata import category, east_asian_width
+
+    if category(sign) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if east_asian_width(sign) in "WF" else 1
 
 
 def size(count: float) -> str:

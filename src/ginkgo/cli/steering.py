@@ -11,7 +11,7 @@ from ..control.client import Misunderstood, NoSuchThing, NotAnswering, Refused
 from ..core.errors import ApplicationFailed, ConfigError, TemporaryFailure
 from .ctl import locate
 from .output import Output, duration, table
-from .texts import text
+from .texts import clock, text
 
 if TYPE_CHECKING:
     import argparse
@@ -69,11 +69,19 @@ def set_level(options: argparse.Namespace) -> int:
 
 
 def changed(told: dict[str, Any], name: str, value: str, lasting: float | None) -> str:
-    """Return what was changed, and for how long, in a line."""
+    """Return what was changed, for how long, and what it goes back to, in a line."""
     new = shown(told.get("value", told.get("level", value)))
     what = f"{shown(told['old'])} -> {new}" if "old" in told else new
     until = "until it ends" if lasting is None else f"for {duration(lasting)}"
-    return f"{text(name)}: {what}, {until}"
+    return f"{text(name)}: {what}, {until}{afterwards(told)}"
+
+
+def afterwards(told: dict[str, Any]) -> str:
+    """Return what a change goes back to and when, and until when it is that; else nothing."""
+    if told.get("back_to") is None or not told.get("until"):
+        return ""
+    line = f"; back to {shown(told['back_to'])} at {clock(told['until'])}"
+    return f"{line}, until {clock(told['back_until'])}" if told.get("back_until") else line
 
 
 def settings(options: argparse.Namespace) -> int:
@@ -90,9 +98,14 @@ def settings(options: argparse.Namespace) -> int:
 
 
 def origin(setting: dict[str, Any]) -> str:
-    """Return where a setting's value comes from, and until when."""
-    until = setting.get("until")
-    return text(setting.get("origin") or "default") + (f" until {text(until)}" if until else "")
+    """Return where a setting's value comes from, until when, and what it covers till then."""
+    line = text(setting.get("origin") or "default")
+    until, below = setting.get("until"), setting.get("covered")
+    if until:
+        line += f" until {text(until)}"
+    if isinstance(below, dict):
+        line += f", covers {shown(below.get('value'))} from {text(below.get('origin'))}"
+    return line
 
 
 def shown(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..control.instance import NO_WAY_BACK
 from ..logs.escape import escape
 from .output import duration, size
 
@@ -18,20 +19,30 @@ def uptime(value: Any) -> str:
     return duration(value) if isinstance(value, int | float) else ""
 
 
-def since(moment: Any) -> str:
-    """Return a time (RFC 3339) as a clock shows it, and how long ago it was; else nothing.
-
-    Example: "since 12:03:11 (4 min 02 s)"; one of another day has its date.
-    """
+def clock(moment: Any) -> str:
+    """Return a time (RFC 3339) as a clock shows it; one of another day has its date."""
     from datetime import datetime
 
     try:
         then = datetime.fromisoformat(str(moment)).astimezone()
     except (ValueError, OverflowError):
         return ""
-    now = datetime.now(then.tzinfo)
-    shown = f"{then:%H:%M:%S}" if then.date() == now.date() else f"{then:%Y-%m-%d %H:%M:%S}"
-    return f"since {shown} ({duration(max(0.0, (now - then).total_seconds()))})"
+    today = then.date() == datetime.now(then.tzinfo).date()
+    return f"{then:%H:%M:%S}" if today else f"{then:%Y-%m-%d %H:%M:%S}"
+
+
+def since(moment: Any) -> str:
+    """Return a time (RFC 3339) as a clock shows it, and how long ago it was; else nothing.
+
+    Example: "since 12:03:11 (4 min 02 s)"; one of another day has its date.
+    """
+    from datetime import UTC, datetime
+
+    shown = clock(moment)
+    if not shown:
+        return ""
+    passed = datetime.now(UTC) - datetime.fromisoformat(str(moment)).astimezone()
+    return f"since {shown} ({duration(max(0.0, passed.total_seconds()))})"
 
 
 def memory(value: Any) -> str:
@@ -50,8 +61,8 @@ def headline(picture: dict[str, Any]) -> str:
     if not picture.get("running"):
         return "not running" if state == "stopped" else state
     if state != "unknown":
-        if picture.get("stopping"):
-            return f"{state}, and about to stop ({text(picture['stopping'])})"
+        if ending(picture):
+            return f"{state}, and about to stop ({text(ending(picture))})"
         if state == "degraded":
             return "degraded: it runs, and a service of it is down"
         return (
@@ -61,6 +72,11 @@ def headline(picture: dict[str, Any]) -> str:
     if letter in ("T", "t"):
         return f"running, not answering (stopped: {letter})"
     return "running, not answering"
+
+
+def ending(one: dict[str, Any]) -> str:
+    """Return how an instance ends, where its state does not tell so: "lame duck"; else nothing."""
+    return str(one.get("stopping") or "") if one.get("state") not in NO_WAY_BACK else ""
 
 
 def reason(one: dict[str, Any]) -> str:

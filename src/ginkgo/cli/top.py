@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..control import manager
 from .ctl import locate
 from .output import Output, columns, cut, paint, sign, table
-from .texts import headline, memory, percent, text, uptime
+from .texts import ending, headline, memory, percent, text, uptime
 from .trees import children, names, runs
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ FIGURES = (
     "name",
     "pid",
     "state",
+    "stopping",
     "uptime",
     "failed",
     "cpu",
@@ -125,7 +126,7 @@ def _row(
         "label": names(run),
         "alike": len(run),
         "depth": depth,
-        "state": node.get("state"),
+        "state": ending(node) or node.get("state"),
         "tasks": _sum(run, "tasks"),
         "restarts": _sum(run, "restarts"),
     }

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..control import manager
 from .ctl import locate
-from .output import Output, columns, cut, has_unicode, paint, sign
-from .texts import reason, text
+from .output import Output, columns, cut, has_unicode, paint, sign, span
+from .texts import ending, reason, text
 
 if TYPE_CHECKING:
     import argparse
@@ -52,12 +52,12 @@ def drawn(root: Node, *, why: bool, each: bool = False) -> Iterator[str]:
         label, facts = names(run), told(run, why=why)
         room = None if width is None else width - len(lead) - 2
         label = cut(label, room)
-        facts = cut(facts, None if room is None else max(0, room - len(label) - 2))
+        facts = cut(facts, None if room is None else max(0, room - span(label) - 2))
         state = str(node.get("state"))
         if state not in ("ready", "init", "stopped") and facts.startswith(state):
             colour = "red" if state == "failed" else "yellow"
             facts = paint(state, colour) + facts[len(state) :]
-        return f"{lead}{sign(state)} {label}  {facts}".rstrip()
+        return f"{lead}{sign(ending(node) or state)} {label}  {facts}".rstrip()
 
     def below(node: Node, lead: str) -> Iterator[str]:
         groups = list(runs(children(node), each=each))
@@ -112,6 +112,8 @@ def told(run: list[Node], *, why: bool) -> str:
     """Return what is worth telling of services that are alike."""
     node = run[0]
     facts = [text(node.get("state"))]
+    if ending(node):
+        facts.append(f"and about to stop ({text(ending(node))})")
     restarts = node.get("restarts")
     if restarts:
         facts.append("restarted once" if restarts == 1 else f"restarted {text(restarts)} times")

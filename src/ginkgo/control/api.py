@@ -13,6 +13,7 @@ its kind, `routes_*.py`; those are joined here. See `call.py` for what a handler
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any, NoReturn, Protocol
@@ -118,6 +119,9 @@ class Api:
                 self.audit(f"{route.path}{about} asked for by {call.by}")
             return route.handler(call)
         except Rejection as rejection:
+            if call.route is None:  # it was not even looked for, and is counted all the same
+                with suppress(Rejection):
+                    self._find(call)
             return rejection.answer
 
     def _admitted(self, call: Call) -> Route:

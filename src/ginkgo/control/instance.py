@@ -83,6 +83,7 @@ class Tree(TypedDict, total=False):
     path: str
     state: str
     why: str | None
+    stopping: str | None  # of the root, as in `Status`
     children: list[Tree]
 
 

@@ -30,10 +30,12 @@ STATE: Schema = {"type": "string"}
 
 KINDS_TOLD = (
     f"{', '.join(KINDS)}, or one of the application's own. A reload of the process has outcome,"
-    " changed, needs_restart, covered, refused, failed and by; set and log-level have name, old,"
-    " value, until and by; put-back has what, name, old, value and until; asked has action and by;"
-    " lame-duck has seconds and by."
+    " changed, needs_restart, covered, refused, failed and by; set and log-level have outcome,"
+    " name, by, and old, value and until, or refused; put-back has what, name, old, value and"
+    " until; asked has action and by; lame-duck has seconds and by."
 )
+
+AFTERWARDS: dict[str, Schema] = {"until": TIME_OR_NULL, "back_to": {}, "back_until": TIME_OR_NULL}
 
 
 def of(name: str) -> Schema:
@@ -75,9 +77,7 @@ SCHEMAS: dict[str, Schema] = {
         what={"enum": ["set", "log-level"]},
         name=TEXT,
         value={},
-        until=TIME_OR_NULL,
-        back_to={},
-        back_until=TIME_OR_NULL,
+        **AFTERWARDS,
     ),
     "Hello": answer(
         "ginkgo.hello/1",
@@ -119,7 +119,7 @@ SCHEMAS: dict[str, Schema] = {
         kind=TEXT,
         children=some(of("Node")),
     ),
-    "Tree": {"allOf": [of("Node"), answer("ginkgo.tree/1")]},
+    "Tree": {"allOf": [of("Node"), answer("ginkgo.tree/1", stopping=TEXT_OR_NULL)]},
     "Dump": answer("ginkgo.dump/1", ("stacks",), stacks=some({"type": "object"})),
     "Wait": answer(
         "ginkgo.wait/1",
@@ -136,8 +136,8 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Stop": {"anyOf": [of("Accepted"), of("Action")]},
     "ReloadOrAction": {"anyOf": [of("Reload"), of("Action")]},
-    "Set": answer("ginkgo.set/1", ("value", "old"), value={}, old={}),
-    "LogLevel": answer("ginkgo.log-level/1", ("level", "old"), level=TEXT, old=TEXT),
+    "Set": answer("ginkgo.set/1", ("value", "old"), value={}, old={}, **AFTERWARDS),
+    "LogLevel": answer("ginkgo.log-level/1", ("level", "old"), level=TEXT, old=TEXT, **AFTERWARDS),
     "Gc": answer("ginkgo.gc/1", ("collected",), collected=COUNT),
     "Login": answer("ginkgo.login/1", ("actions",), actions={"type": "boolean"}),
     "Logout": answer("ginkgo.logout/1"),
@@ -165,6 +165,7 @@ SCHEMAS: dict[str, Schema] = {
         restart_required={"type": "boolean"},
         monitored={"type": "boolean"},
         until=TIME_OR_NULL,
+        covered={"type": ["object", "null"]},
     ),
     "Settings": answer("ginkgo.settings/1", ("settings",), settings=some(of("Setting"))),
     "Service": answer(
@@ -226,11 +227,14 @@ STREAM = ("stream", {"type": "string", "enum": ["0", "1"]}, "1 for server-sent e
 
 BLOCKED = ("blocked", A_DAY, "seconds that its loop may be blocked for")
 
+VERBOSE = ("verbose", TEXT, "with any value or none: a line for each thing that is looked at")
+
 QUERIES: dict[str, tuple[tuple[str, Schema, str], ...]] = {
-    "GET /livez": (BLOCKED,),
-    "GET /healthz": (BLOCKED,),
+    "GET /livez": (BLOCKED, VERBOSE),
+    "GET /healthz": (BLOCKED, VERBOSE),
     "GET /readyz": (
         ("degraded", {"type": "string", "enum": ["ok"]}, "ok: ready, though a service is down"),
+        VERBOSE,
     ),
     "GET /api/v1/wait": (
         ("state", {"type": "string", "enum": list(STATES)}, "the root's state to wait for"),

@@ -16,7 +16,7 @@ from ginkgo.core.events import KINDS
 from ginkgo.logs.ring import Line
 
 from .call import Call, Route
-from .messages import Answer, reject, reply, suggestion
+from .messages import Answer, Rejection, error, reject, reply, suggestion
 from .streams import Stream
 
 MOST = 1000
@@ -127,8 +127,8 @@ def _checked_kind(call: Call) -> str | None:
     there = (event["kind"] for event in call.api.instance.events())
     known = list(dict.fromkeys((*KINDS, *there)))
     if kind not in known:
-        why = "Nothing of that kind has happened."
-        reject(404, f"There is no kind of event {kind!r}", why, suggestion(kind, known))
+        what, why = f"There is no kind of event {kind!r}", "Nothing of that kind has happened."
+        raise Rejection(error(404, what, why, suggestion(kind, known), kinds=known))
     return kind
 
 

@@ -3,6 +3,7 @@
     GET /metrics   text for Prometheus, or OpenMetrics where that is asked for
     GET /livez     200 while the loop is not blocked for long; /healthz is the same, for old charts
     GET /readyz    200 while the instance should get work, else 503; why is in the body
+                   each with `?verbose`: a line for each thing that was looked at
 
 The metrics of Ginkgo are read here, in the control thread, and are told also while the
 application's loop is blocked. Those that the application has made itself with prometheus-client are
@@ -39,18 +40,29 @@ END = b"# EOF\n"
 def livez(call: Call) -> Answer:
     """Say whether the process lives: `?blocked=30` seconds are the limit of a blocked loop."""
     limit = call.seconds("blocked", probes.BLOCKED)
-    return _probed(call, probes.live(call.api.instance.status(), limit))
+    verdict = probes.live(call.api.instance.status(), limit)
+    return _probed(call, verdict, probes.live_checks(verdict))
 
 
 def readyz(call: Call) -> Answer:
     """Say whether the instance should get work; `?degraded=ok`: also while a service is down."""
     asked = call.choice("degraded", ("ok",)) == "ok"
-    return _probed(call, probes.ready(call.api.instance.status(), degraded_is_ready=asked))
+    instance = call.api.instance
+    status = instance.status()
+    verdict = probes.ready(status, degraded_is_ready=asked)
+    services = instance.paths() if call.trusted else ()
+    return _probed(call, verdict, probes.ready_checks(status, services, degraded_is_ready=asked))
 
 
-def _probed(call: Call, verdict: probes.Verdict) -> Answer:
+def _probed(call: Call, verdict: probes.Verdict, checks: Iterable[probes.Check]) -> Answer:
     # A stranger learns which services have trouble, and not what their errors say.
-    body = verdict.text(why=call.trusted).encode("utf-8", "backslashreplace")
+    why = call.trusted
+    if "verbose" in call.query:  # whatever it says, as in Kubernetes
+        name = call.route.path.strip("/") if call.route is not None else ""
+        text = probes.verbose(name, checks, good=verdict.good, why=why)
+    else:
+        text = verdict.text(why=why)
+    body = text.encode("utf-8", "backslashreplace")
     return Answer(200 if verdict.good else 503, body, content_type=TEXT)
 
 

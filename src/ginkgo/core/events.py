@@ -61,10 +61,11 @@ LAME_DUCK: Final = "lame-duck"
 """The process was told to stop, and serves for `seconds` still; `by` is the signal."""
 
 SET: Final = "set"
-"""The setting `name` was set for now: `old`, `value`, `until` (when that ends, or None), `by`."""
+"""The setting `name` was set for now: `outcome` (done), `old`, `value`, `until` (when that ends, or
+None), `by`. Or it was not: `outcome` (refused), `refused` (why), `by`."""
 
 LOG_LEVEL: Final = "log-level"
-"""The logger `name` was given a level for now: `old`, `value`, `until`, `by`."""
+"""The logger `name` was given a level for now, or was not: the same."""
 
 PUT_BACK: Final = "put-back"
 """The time of a change is over: `what` (set or log-level), `name`, `old`, `value`, `until`."""

@@ -4,6 +4,7 @@
 
     reload     rate is 180, it was 100; by uid 0 (pid 12, ginkgoctl)
     set        rate is 180 for 600 s, it was 100; by 127.0.0.1:40312
+    set        refused: rate must be a whole number, not ****; by 127.0.0.1:40312
     asked      stop; by SIGTERM
 
 All of it is called in the tree's own thread. No secret is in it.
@@ -13,9 +14,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.events import ASKED, LAME_DUCK, PUT_BACK, RELOAD, record
+from ..config.display import MASK, show
+from ..config.hidden import SHORTEST
+from ..core.events import ASKED, LAME_DUCK, MESSAGE, PUT_BACK, RELOAD, record
 from ..core.service import Service
 from ..logs.hiding import hide, hide_all
+
+NAME = 200
+"""Characters of a name that nobody knows."""
 
 
 def asked(service: Service, action: str, by: str) -> None:
@@ -52,7 +58,25 @@ def changed(
     told = hide_all(told)
     how_long = "" if seconds is None else f" for {seconds:g} s"
     words = f"{kind}: {told['name']} is {told['value']}{how_long}, it was {told['old']}; by {by}"
-    record(root, kind, None, {**told, "by": by}, words)
+    record(root, kind, None, {"outcome": "done", **told, "by": by}, words)
+
+
+def refused(root: Service, kind: str, name: str, given: Any, by: str, why: str) -> None:
+    """Such a change was asked for, and not made.
+
+    Args:
+        kind: of event: `set` or `log-level`.
+        name: of the setting or logger, as it was given.
+        given: the value; it may be a secret that belongs elsewhere, and is not told.
+        by: who has asked for it.
+        why: it was not made.
+    """
+    name, why = hide(name[:NAME]), hide(why)
+    for shown in (show(given), given if isinstance(given, str) else ""):
+        if len(shown) >= SHORTEST:
+            why = why.replace(shown, MASK)
+    details = {"outcome": "refused", "name": name, "refused": [why[:MESSAGE]], "by": by}
+    record(root, kind, None, details, f"{kind} of {name} refused: {why[:MESSAGE]}; by {by}")
 
 
 def put_back(root: Service, told: dict[str, Any]) -> None:

@@ -101,10 +101,11 @@ class ForNow:
         self._configure(lambda: temporary.put(settings, name, value))
         self.look_again()  # it may be the level of a logger
         new = plain(settings.get(name))
-        until = self._lay((SET, name), value, new, seconds)
+        key = (SET, name)
+        until = self._lay(key, value, new, seconds)
         told = {"name": name, "old": old, "value": new, "until": until}
         deeds.changed(self._root, SET, told, seconds, by)
-        return {**told, "origin": settings.origin(name)}
+        return {**told, **self._after(key, self._piles[key]), "origin": settings.origin(name)}
 
     def log_level(
         self, name: str, level: str | int, seconds: float | None, by: str
@@ -119,28 +120,34 @@ class ForNow:
         old = logging.getLevelName(levels.level_of(name))
         number = levels.hold(name, level)
         new = logging.getLevelName(number)
-        until = self._lay((LOG_LEVEL, name), number, new, seconds)
+        key = (LOG_LEVEL, name)
+        until = self._lay(key, number, new, seconds)
         told = {"name": name, "old": old, "value": new, "until": until}
         deeds.changed(self._root, LOG_LEVEL, told, seconds, by)
-        return {"logger": name, "old": old, "level": new, "until": until}
+        after = self._after(key, self._piles[key])
+        return {"logger": name, "old": old, "level": new, "until": until, **after}
 
     def all(self) -> list[dict[str, Any]]:
         """Everything that holds for now, and what comes after it; from any thread."""
-        told = []
-        for (what, name), pile in self._piles.copy().items():
-            top, below = pile[-1], pile[-2] if len(pile) > 1 else None
-            after = self._ground.get((what, name)) if below is None else below.shown
-            told.append(
-                {
-                    "what": what,
-                    "name": name,
-                    "value": top.shown,
-                    "until": top.until,
-                    "back_to": None if top.until is None else after,
-                    "back_until": None if below is None else below.until,
-                }
-            )
-        return told
+        return [
+            {
+                "what": what,
+                "name": name,
+                "value": pile[-1].shown,
+                "until": pile[-1].until,
+                **self._after((what, name), pile),
+            }
+            for (what, name), pile in self._piles.copy().items()
+        ]
+
+    def _after(self, key: Key, pile: Pile) -> dict[str, Any]:
+        """What comes after the uppermost change of a pile, and until when."""
+        top, below = pile[-1], pile[-2] if len(pile) > 1 else None
+        after = self._ground.get(key) if below is None else below.shown
+        return {
+            "back_to": None if top.until is None else after,
+            "back_until": None if below is None else below.until,
+        }
 
     def until(self) -> dict[str, str]:
         """The settings that are put back, and when (RFC 3339); from any thread."""

@@ -19,9 +19,11 @@ import ginkgo
 
 from ..core import seen
 from ..core.errors import GinkgoError
+from ..core.events import LOG_LEVEL, SET
 from ..core.service import Service
 from ..logs.before import lines_before
 from ..logs.hiding import hide, hide_all
+from ..logs.levels import ROOT
 from ..logs.records import Records
 from ..logs.ring import Line, Ring
 from . import deeds
@@ -142,7 +144,7 @@ class Running:
 
     def tree(self) -> dict[str, Any]:
         """The root and those under it, as JSON-able data."""
-        return branch(self.root)
+        return {**branch(self.root), "stopping": self.stopping}
 
     def dump(self) -> dict[str, Any]:
         """What every thread, greenlet and task does now, as JSON-able data."""
@@ -240,13 +242,15 @@ class Running:
 
     def set(self, name: str, value: Any, seconds: float | None, by: str, done: Done) -> None:
         """Set a setting for now; `done` gets what it is, or ``{"refused": ..., "hint": ...}``."""
-        self._change(partial(self.for_now.set, name, value, seconds, by), done)
+        refused = partial(deeds.refused, self.root, SET, name, value, by)
+        self._change(partial(self.for_now.set, name, value, seconds, by), done, refused)
 
     def log_level(
         self, logger: str, level: str | int, seconds: float | None, by: str, done: Done
     ) -> None:
         """Give a logger a level for now; `done` as in :meth:`set`."""
-        self._change(partial(self.for_now.log_level, logger, level, seconds, by), done)
+        refused = partial(deeds.refused, self.root, LOG_LEVEL, logger or ROOT, None, by)
+        self._change(partial(self.for_now.log_level, logger, level, seconds, by), done, refused)
 
     def collect(self, done: Done) -> None:
         """Collect garbage."""
@@ -256,7 +260,12 @@ class Running:
         """Call a function in the tree's own thread, soon; from the control thread."""
         self._poster.post(function, *args)
 
-    def _change(self, change: Callable[[], dict[str, Any]], done: Done) -> None:
+    def _change(
+        self,
+        change: Callable[[], dict[str, Any]],
+        done: Done,
+        refused: Callable[[str], object] = lambda why: None,
+    ) -> None:
         def carried_out() -> None:
             try:
                 told = change()
@@ -264,6 +273,7 @@ class Running:
                 problems = getattr(error, "problems", ())
                 why = "; ".join(each.message for each in problems) or str(error)
                 told = {"refused": hide(why), "hint": error.hint or ""}
+                refused(why)
             done(told)
 
         self._poster.post(carry_out, self.root, carried_out)

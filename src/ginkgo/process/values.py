@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from ..config import settings
+from ..config import Snapshot, settings
 from ..config.listing import declarations
 from ..core.service import Service
 
@@ -25,6 +25,8 @@ def all_settings(until: Mapping[str, str]) -> list[dict[str, Any]]:
     Args:
         until: for names that are set for now, the time at which that ends (RFC 3339).
     """
+    snapshot = settings.snapshot
+    covered = _covered(snapshot)
     return [
         {
             "name": each.path,
@@ -37,10 +39,22 @@ def all_settings(until: Mapping[str, str]) -> list[dict[str, Any]]:
             "restart_required": each.restart_required,
             "monitored": each.monitored,
             "until": until.get(each.path),
+            "covered": covered.get(each.path),
             "problem": each.problem or None,
         }
-        for each in declarations(settings.snapshot)
+        for each in declarations(snapshot)
     ]
+
+
+def _covered(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
+    """What the settings that are set for now are without that, where it is any good."""
+    set_ = snapshot.layers.temporary
+    below = declarations(snapshot.without_temporary()) if set_ else ()
+    return {
+        each.path: {"value": plain(each.value), "origin": each.origin}
+        for each in below
+        if each.path in set_ and not each.problem
+    }
 
 
 def settings_of(service: Service, until: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -87,7 +87,7 @@ function wrong(status) {
   for (const { what, name, until, value, back_to: after } of status.for_now ?? []) {
     const long = until ? `for ${duration(moment(until) - now())} more` : "until it is stopped";
     const is = value == null ? "" : ` to ${value}`;
-    const then = after == null ? "" : `, then it is ${after} again`;
+    const then = after == null ? "" : `, then it is ${after}`;
     const text = what === "set" ? `The setting ${name} is set${is} ${long}${then}` : `The logger ${name} has ${value == null ? "another level" : `the level ${value}`} ${long}${then}`;
     items.push({ key: `/${what} ${name}`, state: "other", text });
   }
@@ -123,7 +123,9 @@ function known(status) {
 
 function reloaded(report) {
   const changed = report.changed?.length ?? 0;
-  return `${clock(report.at)}, ${changed ? `${count(changed, "setting")} changed` : "nothing changed"}`;
+  const covered = report.covered?.length ?? 0;
+  const later = covered ? `, ${count(covered, "new value")} covered by what is set for now` : "";
+  return `${clock(report.at)}, ${changed ? `${count(changed, "setting")} changed` : "nothing changed"}${later}`;
 }
 
 function draw(buttons) {
@@ -151,8 +153,10 @@ function reload() {
     "reload",
     () => ({}),
     (report) => {
-      const changed = (report.changed ?? []).map((each) => `${each.name}: ${each.old} → ${each.new}`);
-      return `Reloaded; ${changed.join(", ") || "nothing has changed"}.`;
+      const change = (each) => `${each.name}: ${each.old} → ${each.new}`;
+      const changed = (report.changed ?? []).map(change);
+      const covered = (report.covered ?? []).map((each) => `${change(each)}, when what is set for now is over`);
+      return `Reloaded; ${[...changed, ...covered].join("; ") || "nothing has changed"}.`;
     },
   );
 }

@@ -99,15 +99,17 @@ export function settings(list, items, after) {
         h("div", { class: "head" }, h("code", { class: "title" }), h("span", { class: "marks" })),
         h("div", { class: "value" }, h("code"), h("span", { class: "origin" })),
         h("p", { class: "help" }),
+        h("p", { class: "covered" }),
         h("div", { class: "do" }),
       ),
     (element, setting) => {
-      const [head, value, help, buttons] = element.children;
+      const [head, value, help, below, buttons] = element.children;
       say(head.firstElementChild, setting.name);
       marks(head.lastElementChild, setting);
       say(value.firstElementChild, written(setting.value));
       say(value.lastElementChild, origin(setting));
       say(help, [setting.help, setting.problem].filter(Boolean).join(" – "));
+      say(below, covered(setting));
       const may = allowed() && !setting.secret && !setting.restart_required;
       if (may && !buttons.firstChild) {
         const change = action("Set for now …", () => change_(element.setting, after));
@@ -123,6 +125,14 @@ function origin(setting) {
   const from = place(setting.origin ?? "default");
   const standard = written(setting.default);
   return standard === written(setting.value) || setting.secret ? from : `${from} · default ${standard}`;
+}
+
+// What a setting would be if it were not set for now: what a reload has found since, for example.
+function covered({ value, until, covered: below }) {
+  if (!below || written(below.value) === written(value)) return "";
+  const is = written(below.value);
+  const what = below.origin === "default" ? `Its default, ${is},` : `${is}, from ${place(below.origin)},`;
+  return `${what} is covered by what is set for now, and in effect ${until ? "when that is over" : "after a restart"}.`;
 }
 
 // "/srv/shop/shop.conf.py:12" -> "shop.conf.py:12", where that is beside the configuration.

@@ -114,10 +114,11 @@ export const KINDS = {
 
 // What an event tells, where its data say more than its text.
 export function happened(event) {
-  const { kind, name, old, value, until, what, seconds, by } = event;
+  const { kind, name, old, value, until, what, seconds, by, outcome, refused } = event;
   const subject = (one) => (one === "log-level" ? `the level of ${name}` : `the setting ${name}`);
   const who = by ? `; by ${by}` : "";
   if ((kind === "set" || kind === "log-level") && name) {
+    if (outcome === "refused") return `${subject(kind)} was not changed: ${(refused ?? []).join("; ")}${who}`;
     const end = until ? ` until ${clock(until)}` : "";
     return `${subject(kind)} is ${value}${end}, it was ${old}${who}`;
   }
