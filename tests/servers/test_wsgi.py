@@ -380,6 +380,37 @@ async def test_60_requests_in_the_queue_are_all_answered(kit: Kit):
         assert all(answer.endswith(b"Hello World") for answer in answers)
 
 
+@pytest.mark.fault(78)
+@pytest.mark.parametrize("says", [ASK, b""], ids=["asks", "says nothing"])
+@pytest.mark.parametrize("world", ["gevent", "threading"], indirect=True)
+async def test_a_connection_that_comes_as_the_stop_begins_may_say_a_first_word(
+    kit: Kit, says: bytes, monkeypatch: pytest.MonkeyPatch
+):
+    if says:
+        for name in ("serving", "threading_server", "threading_wsgi", "wsgi"):
+            monkeypatch.setattr(f"ginkgo.servers.{name}.FIRST_WORD", 20.0)
+    gate = kit.latch()
+
+    class Late(kit.WSGIServer):  # type: ignore[misc, name-defined]
+        def handle(self, socket: Any, address: Any) -> None:
+            gate.wait(20)
+            super().handle(socket, address)
+
+    async with kit.running(Late(LOCAL, hello, drain_timeout=30)) as server:
+        client = kit.connected(server)
+        await kit.until(lambda: server.active == 1)
+        stopping = kit.world.ask(server.stop)
+        await kit.until(lambda: server.draining)
+        gate.set()
+        if says:
+            await kit.until(lambda: server._idle)  # it has looked, and nothing has come
+            await client.says(says)
+        answer = await client.hears_all()
+        assert answer.endswith(b"Hello World") if says else answer == b""
+        await stopping.result()
+        assert server.cut == 0
+
+
 @pytest.mark.fault(76)
 async def test_a_client_that_hardly_reads_is_cut_in_the_end(kit: Kit):
     def big(environ: Environ, start_response: Start) -> Iterable[bytes]:

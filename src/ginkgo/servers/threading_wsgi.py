@@ -20,7 +20,7 @@ from .addresses import AddressLike, client_name
 from .for_wsgi import ONE_PIECE, ForWSGI, WSGIOptions, logger
 from .http_body import Body, BodyError
 from .http_fields import LONGEST_LINE, FieldError, Fields
-from .listening import raised_by
+from .listening import FIRST_WORD, raised_by
 from .threading_stream import StreamServer
 
 # Those answers have no body, and no length (RFC 9110, section 6.4.1).
@@ -74,24 +74,29 @@ class WSGIServer(ForWSGI, StreamServer):
         """Answer the requests of one connection."""
         socket.settimeout(self.keep_alive)
         stream = socket.makefile("rb", 65536)
+        goes_on = first = True
         try:
-            while self._next_request_comes(socket, stream):
+            while goes_on and self._request_comes(socket, stream, first):
                 request = Request(self, socket, stream, address)
                 request.answer()
-                if not request.keeps:
-                    break
+                goes_on, first = request.keeps, False
         except TimeoutError:
             pass  # the client took too long, or has nothing more to ask
         finally:
             stream.close()
 
-    def _next_request_comes(self, socket: Any, stream: Any) -> bool:
+    def _request_comes(self, socket: Any, stream: Any, first: bool) -> bool:
         """Wait for a request. While nothing of it has come, the connection is idle."""
         self._idle.add(socket)
         try:
-            if self.draining:  # looked at when whoever drains sees that it is idle
+            if not self.draining:  # looked at when whoever drains sees that it is idle
+                return bool(stream.peek(1))
+            if not first:
                 self.wind_down(socket)
-            return bool(stream.peek(1))
+            socket.settimeout(FIRST_WORD)
+            comes = bool(stream.peek(1))
+            socket.settimeout(self.keep_alive)
+            return comes
         finally:
             self._idle.discard(socket)
 

@@ -26,6 +26,7 @@ from .addresses import AddressLike
 from .error_log import ErrorLog
 from .for_wsgi import ONE_PIECE, ForWSGI, WSGIOptions, logger
 from .http_fields import Fields
+from .listening import FIRST_WORD
 from .stream import StreamServer
 
 if TYPE_CHECKING:
@@ -113,17 +114,23 @@ class _Requests(_PywsgiHandler):  # type: ignore[misc]
         """Wait for a request. While nothing of it has come, the connection is idle."""
         service, connection = self.server.service, self.socket
         reads = connection.reads
-        if service.draining:
-            connection.end_input()
         service._idle.add(connection)
         try:
-            self.rfile.peek(1)
+            if service.draining:  # looked at when whoever drains sees that it is idle
+                self._look_at_the_end()
+            else:
+                self.rfile.peek(1)
         finally:
             service._idle.discard(connection)
         if self._answered and (service.tls or connection.reads == reads):
             gevent.sleep(0)  # it was there already: nobody else has had a turn
         line: str = super().read_requestline()
         return line
+
+    def _look_at_the_end(self) -> None:
+        first = not self._answered  # it came as the stop began, and may say a first word
+        if not first or gevent.with_timeout(FIRST_WORD, self.rfile.peek, 1, timeout_value=0) == 0:
+            self.socket.end_input()
 
     def finalize_headers(self) -> None:
         super().finalize_headers()
