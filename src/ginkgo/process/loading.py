@@ -113,6 +113,8 @@ def configure(
     try:
         log = loaded.log
         validation.check_reload(loaded.process, log)
+        if change is None:
+            validation.check_below(loaded.process, log, daemon=daemon)
         new_logs = logs.prepare(
             log.logconfig, log.logfile, log.loglevel, daemon=daemon, logformat=log.logformat
         )

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
-from ..config import settings
+from ..config import Snapshot, settings
 from ..config.problems import ConfigProblems, Problem
 from ..core.errors import CannotCreate, ConfigError, GinkgoError, PermissionDenied
 from ..logs import rehearsal
@@ -43,7 +43,11 @@ class Fault(NamedTuple):
     @property
     def problem(self) -> Problem:
         """The same with its place, as `ginkgo.config` tells what is wrong."""
-        origin = settings.origin(self.setting)
+        return self.problem_in(settings.snapshot)
+
+    def problem_in(self, snapshot: Snapshot) -> Problem:
+        """The same with the place that it has in a configuration."""
+        origin = snapshot.origin(self.setting)
         return Problem(self.setting, str(self.error), "" if origin == "default" else origin)
 
 
@@ -94,6 +98,30 @@ def check_reload(process: ProcessSettings, log: LogSettings) -> None:
         raise ConfigProblems([each.problem for each in found], hint=_hints(found))
 
 
+def check_below(process: ProcessSettings, log: LogSettings, *, daemon: bool) -> None:
+    """Look at what a reload brings in below what is set for now, and what that then uncovers.
+
+    Args:
+        daemon: whether its log file is used.
+
+    Raises:
+        ConfigError: all that is wrong, each with file and line.
+    """
+    snapshot = settings.snapshot
+    below = snapshot.without_temporary()
+    if below is snapshot:
+        return
+    process, log = _as_in(below, process), _as_in(below, log)
+    found = [*_timeouts(process), *_level(log)]
+    if "logconfig" in snapshot.layers.temporary:
+        found += _caught("logconfig", lambda: rehearsal.check_readable(log.logconfig))
+        found += _logconfig(log)
+    if daemon and "logfile" in snapshot.layers.temporary:
+        found += _caught("logfile", lambda: _check_logfile(log))
+    if found:
+        raise ConfigProblems([each.problem_in(below) for each in found], hint=_hints(found))
+
+
 def placed(error: GinkgoError) -> GinkgoError:
     """Return an error of the logging with the place of the setting that it begins with."""
     for setting in ("logconfig", "loglevel", "logfile", "logformat"):
@@ -119,6 +147,23 @@ def faults(
     yield from _caught("logconfig", lambda: rehearsal.check_readable(log.logconfig))
     if daemon:
         yield from _caught("logfile", lambda: _check_logfile(log))
+
+
+T = TypeVar("T")
+
+
+def _as_in(snapshot: Snapshot, owner: T) -> T:
+    """Return what reads like `owner`, with its settings as they are in a configuration.
+
+    Each is called as its setting's path.
+    """
+
+    class _AsIn:
+        def __getattr__(self, name: str) -> Any:
+            found = vars(type(owner)).get(name)
+            return found.__get__(self) if isinstance(found, property) else snapshot.get(name)
+
+    return cast("T", _AsIn())
 
 
 def _caught(setting: str, check: Callable[[], object]) -> Iterator[Fault]:
