@@ -100,10 +100,11 @@ def _run(arguments: list[str]) -> int:
         from ..process.start import patch_for
         from .settings import show_settings
 
-        patch_for(_wanted(options))
+        wanted = _wanted(options)
+        choice = patch_for(wanted)
         parser.print_help()
         print()
-        return show_settings(_wanted(options))
+        return show_settings(wanted, choice)
     from ..process.start import start
 
     return start(_wanted(options), companions=(control, backdoor))

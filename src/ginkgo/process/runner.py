@@ -89,7 +89,7 @@ def run(
         GinkgoError: why it could not be started, or what ended it.
         Stopped: it was told to stop before it had a tree.
     """
-    loaded = load(options)
+    loaded = load(options, choice)
     if loaded.process.daemon and ready is None and not options.foreground:
         init.refuse_daemon(f"daemon = True ({settings.origin('daemon')})")
         early.restore()

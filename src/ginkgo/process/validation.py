@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar, cast
 
 from ..config import Snapshot, settings
+from ..config.names import environment_name
 from ..config.problems import ConfigProblems, Problem
 from ..core.errors import CannotCreate, ConfigError, GinkgoError, PermissionDenied
 from ..logs import rehearsal
 from ..logs.settings import LogSettings
 from . import control_address, privileges
+from .choosing import Choice
 from .places import candidates, instance_name
 from .settings import ProcessSettings
 
@@ -51,24 +53,38 @@ class Fault(NamedTuple):
         return Problem(self.setting, str(self.error), "" if origin == "default" else origin)
 
 
-def check(process: ProcessSettings, log: LogSettings, target: str, *, strict: bool = False) -> None:
+def check(
+    process: ProcessSettings,
+    log: LogSettings,
+    target: str,
+    choice: Choice,
+    *,
+    strict: bool = False,
+) -> None:
     """Look at everything, for ``ginkgo check``.
 
     Args:
+        choice: the backend that this process is prepared for.
         strict: a name that is nearly a setting's is an error.
 
     Raises:
         ConfigError: all that is wrong, each with file and line.
     """
     daemon = settings.origin("logfile") != "default" or _daemon(process)
-    found = [*faults(process, log, target, daemon=daemon), *_logconfig(log)]
+    found = [*faults(process, log, target, choice, daemon=daemon), *_logconfig(log)]
     problems = [*_wrong_values(strict), *(each.problem for each in found)]
     if problems:
         raise ConfigProblems(problems, hint=_hints(found) if len(problems) == len(found) else None)
 
 
 def check_start(
-    process: ProcessSettings, log: LogSettings, target: str, *, daemon: bool, strict: bool
+    process: ProcessSettings,
+    log: LogSettings,
+    target: str,
+    choice: Choice,
+    *,
+    daemon: bool,
+    strict: bool,
 ) -> None:
     """Look at what a start can know before it begins.
 
@@ -77,7 +93,7 @@ def check_start(
         GinkgoError: the one thing that is wrong, where a start has another exit status for it.
     """
     wrong = _wrong_values(strict)
-    found = list(faults(process, log, target, daemon=daemon or _daemon(process)))
+    found = list(faults(process, log, target, choice, daemon=daemon or _daemon(process)))
     if not wrong and all(each.setting in MAY_STILL_COME for each in found):
         return
     if not wrong and len(found) == 1:
@@ -131,12 +147,13 @@ def placed(error: GinkgoError) -> GinkgoError:
 
 
 def faults(
-    process: ProcessSettings, log: LogSettings, target: str, *, daemon: bool
+    process: ProcessSettings, log: LogSettings, target: str, choice: Choice, *, daemon: bool
 ) -> Iterator[Fault]:
     """Yield what is wrong with the settings of the process and its log, the cheap checks.
 
     A value of a wrong type is none of these: `settings.check()` tells it.
     """
+    yield from _prepared(process, choice)
     yield from _identity(process)
     yield from _caught("umask", lambda: _umask(process.umask))
     yield from _caught("rundir", lambda: privileges.check_rundir(process.rundir))
@@ -192,6 +209,31 @@ def _daemon(process: ProcessSettings) -> bool:
         return process.daemon
     except ConfigError:
         return False
+
+
+def _prepared(process: ProcessSettings, choice: Choice) -> Iterator[Fault]:
+    """What had to be known before the file was run, and was not."""
+
+    def look(name: str, used: object, prepared: str, option: str) -> None:
+        value = getattr(process, name)
+        if settings.origin(name) == "default" or value == used:
+            return
+        said = f"{name} = {value!r}"
+        raise ConfigError(
+            f"{name} is {value!r}, which is known only when the file has run, and before that "
+            f"this process was prepared for {prepared}",
+            hint=f"Write {said} in a line of its own, not under an `if`; or say "
+            f"{option}{environment_name(name)}={value}.",
+        )
+
+    backend, patch = choice.backend, choice.patch
+    yield from _caught(
+        "backend",
+        lambda: look("backend", backend, backend, f"--backend {process.backend} or "),
+    )
+    if backend == "gevent":
+        prepared = f"monkey_patch = {patch}"
+        yield from _caught("monkey_patch", lambda: look("monkey_patch", patch, prepared, ""))
 
 
 def _identity(process: ProcessSettings) -> Iterator[Fault]:
