@@ -549,3 +549,28 @@ def test_two_targets_with_classes_of_one_name_have_a_log_each(shop: Workshop) ->
     finally:
         usual.unlink(missing_ok=True)
         other.unlink(missing_ok=True)
+
+
+def test_lines_that_may_be_of_another_program_are_not_shown_as_its_own(shop: Workshop) -> None:
+    name = f"Shared{os.getpid()}"
+    usual = Path(f"/tmp/{name}.log")
+    theirs = "2025-01-01 10:00:00,000      INFO other: of another project"
+    usual.write_text(f"{theirs}\n")
+    usual.chmod(0o640)
+    shop.write("one.py", SERVICE.replace("class App", f"class {name}"))
+
+    def shown() -> str:
+        started = shop.ginkgo("-d", f"one.{name}", "--set", "message=again")
+        assert started.returncode == 0, started.stderr
+        told = shop.ctl(f"one.{name}", "logs", "-n", "1000").stdout
+        told += shop.ctl(f"one.{name}", "status").stdout
+        assert shop.ctl(f"one.{name}", "stop").returncode == 0
+        return told
+
+    try:
+        first = shown()
+        assert "of another project" not in first and "said again" in first
+        assert theirs in shop.ctl(f"one.{name}", "log").stdout  # it is in the file all the same
+        assert "runner: Stopping." in shown()  # of the run before, which is known to have been here
+    finally:
+        usual.unlink(missing_ok=True)

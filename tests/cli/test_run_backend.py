@@ -164,3 +164,47 @@ def test_asyncio_needs_no_extra(bare: Workshop) -> None:
     ended = bare.ginkgo("--backend", "asyncio", "--set", "loop=uvloop", "app.App")
     assert ended.returncode == 78
     assert ended.stderr == f"ginkgo: loop is 'uvloop', and uvloop is not installed: {INSTALL}"
+
+
+COMPUTED = {
+    "an expression": 'import os\nbackend = "asyn" + "cio"\n',
+    "under an if": 'import os\nif os.sep: backend = "asyncio"\n',
+    "from the environment": 'import os\nbackend = os.environ.get("WANTED", "asyncio")\n',
+}
+
+
+@pytest.mark.parametrize("words", [[], ["-d"], ["check"]], ids=["run", "daemon", "check"])
+@pytest.mark.parametrize("text", COMPUTED.values(), ids=COMPUTED)
+def test_a_backend_that_is_computed_is_refused_with_what_to_write(
+    app: Workshop, text: str, words: list[str]
+) -> None:
+    app.write("app.conf.py", f'service = "app.App"\n{text}')
+    ended = app.ginkgo(*words, "app.conf.py")
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert ended.stderr.splitlines() == [
+        f"ginkgo: {app.folder}/app.conf.py:3: backend is 'asyncio', which is known only when the "
+        "file has run, and before that this process was prepared for gevent",
+        "Write backend = 'asyncio' in a line of its own, not under an `if`; or say --backend "
+        "asyncio or GINKGO_BACKEND=asyncio.",
+    ]
+    ended = app.ginkgo("check", "--backend", "asyncio", "app.conf.py")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_what_is_computed_and_makes_no_difference_is_let_be(app: Workshop) -> None:
+    app.write("app.conf.py", 'service = "app.App"\nbackend = "gev" + "ent"\n')
+    program = app.begin("ginkgo", "app.conf.py")
+    program.wait_for("^Hello$")
+    assert program.stops() == 0
+
+
+def test_a_computed_monkey_patch_is_refused_too(app: Workshop) -> None:
+    app.write("app.conf.py", 'service = "app.App"\nmonkey_patch = not True\n')
+    ended = app.ginkgo("app.conf.py")
+    assert ended.returncode == 78
+    assert ended.stderr.splitlines() == [
+        f"ginkgo: {app.folder}/app.conf.py:2: monkey_patch is False, which is known only when the "
+        "file has run, and before that this process was prepared for monkey_patch = True",
+        "Write monkey_patch = False in a line of its own, not under an `if`; or say "
+        "GINKGO_MONKEY_PATCH=False.",
+    ]

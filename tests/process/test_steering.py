@@ -184,6 +184,32 @@ def test_below_a_set(run: Callable[..., Steered], ground: Ground) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "wrong", "why"),
+    [
+        ("loglevel", "info", '"LOUD"', "loglevel: 'LOUD' is not a log level"),
+        ("stop_timeout", 3, "-1.0", "stop_timeout is -1, and has to be more than 0"),
+        ("logconfig", None, '"gone.ini"', "logconfig gone.ini: No such file"),
+    ],
+)
+def test_a_reload_refuses_what_would_be_of_no_use_when_a_set_ends(
+    run: Callable[..., Steered], ground: Ground, name: str, value: Any, wrong: str, why: str
+) -> None:
+    shop = ground.shop
+    shop.write("app.conf.py", 'service = "app.App"\n')
+    app = run(target="app.conf.py")
+    app.done("set", name=name, value=value)
+    before = app.setting(name)
+    shop.write("app.conf.py", f'service = "app.App"\n{name} = {wrong}\n')
+    status, told = app.post("reload")
+    assert (status, told["outcome"]) == (409, "refused"), told
+    [refused] = told["refused"]
+    assert re.search(r"/app\.conf\.py:2: ", refused) and why in refused, refused
+    assert app.setting(name) == before
+    shop.write("app.conf.py", 'service = "app.App"\n')
+    assert app.done("reload")["outcome"] == "done"
+
+
+@pytest.mark.parametrize(
     ("name", "value", "why"),
     [
         ("ratee", "1", "there is no setting ratee; did you mean rate?"),

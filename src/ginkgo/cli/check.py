@@ -19,11 +19,11 @@ def check(options: argparse.Namespace) -> int:
     from ..process.start import patch_for
 
     wanted = Options(options.target, assignments=tuple(options.set), backend=options.backend)
-    patch_for(wanted)
-    loaded = load(wanted, check=False)
+    choice = patch_for(wanted)
+    loaded = load(wanted, choice, check=False)
     for warning in settings.warnings:
         print(f"ginkgo: warning: {warning}", file=sys.stderr)
-    validation.check(loaded.process, loaded.log, options.target, strict=options.strict)
+    validation.check(loaded.process, loaded.log, options.target, choice, strict=options.strict)
     for warning in control_address.warnings(loaded.process):
         print(f"ginkgo: warning: {warning}", file=sys.stderr)
     given = sum(each.origin != "default" for each in settings.declared())

@@ -66,37 +66,49 @@ OF_SERVICES = "steering.on_service"
 def main(argv: list[str] | None = None) -> int:
     """The console script. Returns the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["__complete"]:
+        from .candidates import print_candidates
+
+        return print_candidates(arguments[1:])
+    from .output import abandon_stdout, have_streams, prepare, print_error, unprintable
+
+    have_streams()
+    prepare(sys.stdout)
+    prepare(sys.stderr)
+    try:
+        status = _carry_out(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        abandon_stdout()
+        return 141
+    except OSError as error:
+        told = unprintable(error)
+        print_error("ginkgoctl", told, as_json="--json" in arguments)
+        return told.status
+    return status
+
+
+def _carry_out(arguments: list[str]) -> int:
+    from ..core.errors import GinkgoError
+    from .output import print_error
+
     if arguments in (["-v"], ["--version"]):
         from .. import __version__
 
         print(f"ginkgoctl {__version__}")
         return 0
-    if arguments[:1] == ["__complete"]:
-        from .candidates import print_candidates
-
-        return print_candidates(arguments[1:])
-    from ..core.errors import GinkgoError
-    from .output import abandon_stdout, prepare, print_error
-
-    prepare(sys.stdout)
-    prepare(sys.stderr)
     try:
         options = parse(arguments)
     except GinkgoError as error:
         print_error("ginkgoctl", error, as_json="--json" in arguments)
         return error.status
     try:
-        status = act(options)
-        sys.stdout.flush()
+        return act(options)
     except GinkgoError as error:
         print_error("ginkgoctl", error, as_json=options.json, words=partial(addressed, options))
         return error.status
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        abandon_stdout()
-        return 141
-    return status
 
 
 def act(options: argparse.Namespace) -> int:

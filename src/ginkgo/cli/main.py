@@ -46,14 +46,33 @@ examples:
 def main(argv: list[str] | None = None) -> int:
     """The console script. Returns the exit status (sysexits(3))."""
     arguments = sys.argv[1:] if argv is None else argv
+    from .output import abandon_stdout, have_streams, print_error, unprintable
+
+    have_streams()
+    try:
+        status = _carry_out(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        abandon_stdout()
+        return 141
+    except OSError as error:
+        told = unprintable(error)
+        print_error("ginkgo", told)
+        return told.status
+    return status
+
+
+def _carry_out(arguments: list[str]) -> int:
+    from ..core.errors import GinkgoError
+    from .output import print_error
+
     if arguments in (["-v"], ["--version"]):
         from .. import __version__
 
         print(f"ginkgo {__version__}")
         return 0
-    from ..core.errors import GinkgoError
-    from .output import print_error
-
     try:
         if arguments[:1] == ["check"]:
             from .check import check
@@ -70,10 +89,6 @@ def main(argv: list[str] | None = None) -> int:
             print(traceback, file=sys.stderr)
         print_error("ginkgo", error)
         return error.status
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        return 141
 
 
 def _command(name: str, *arguments: str) -> int:
@@ -100,10 +115,11 @@ def _run(arguments: list[str]) -> int:
         from ..process.start import patch_for
         from .settings import show_settings
 
-        patch_for(_wanted(options))
+        wanted = _wanted(options)
+        choice = patch_for(wanted)
         parser.print_help()
         print()
-        return show_settings(_wanted(options))
+        return show_settings(wanted, choice)
     from ..process.start import start
 
     return start(_wanted(options), companions=(control, backdoor))

@@ -6,6 +6,7 @@ escaped: a name or an error text could drive the terminal of whoever looks.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..logs.escape import escape, escape_lines
 
 if TYPE_CHECKING:
-    from ..core.errors import GinkgoError
+    from ..core.errors import GinkgoError, SystemFailure
 
 COLOURS = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 
@@ -104,6 +105,31 @@ def prepare(stream: TextIO) -> None:
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
+
+
+def have_streams() -> None:
+    """Lead standard streams that are closed to nowhere, so that whoever prints need not ask."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        from ..process.hygiene import open_standard_descriptors
+
+        open_standard_descriptors()
+
+
+def unprintable(error: OSError) -> SystemFailure:
+    """Return what to tell where the standard output could not be written.
+
+    Raises:
+        OSError: that one, where it is about something else.
+    """
+    from ..core.errors import SystemFailure
+
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO) or error.filename:
+        raise error
+    abandon_stdout()
+    return SystemFailure(
+        f"the standard output cannot be written: {error.strerror}",
+        hint="make room there, or have it printed elsewhere",
+    )
 
 
 def abandon_stdout() -> None:

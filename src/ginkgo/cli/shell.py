@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import select
+import signal
+import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ..control import manager
@@ -17,16 +21,22 @@ from .output import Output
 
 if TYPE_CHECKING:
     import argparse
-    import socket
-    from io import BufferedReader
 
 SOCKET = "backdoor.sock"
 
 BANNER = """\
-This is inside {name} (pid {pid}); exit() or Ctrl+D leaves it.
+This is inside {name} (pid {pid}); Ctrl+C interrupts what runs, exit() or Ctrl+D leaves it.
   root, settings   the tree, and its configuration
   find(path)       one service of it
   call(function)   have it called in the tree's own thread"""
+
+PATIENCE = 1.0
+"""Seconds from Ctrl+C until it is said that the statement still runs."""
+
+STUCK = (
+    "It still runs: Python cannot interrupt what waits or computes in C (time.sleep, a lock) "
+    "before it returns from there. Ctrl+C again leaves the shell."
+)
 
 
 def shell(options: argparse.Namespace) -> int:
@@ -43,13 +53,14 @@ def shell(options: argparse.Namespace) -> int:
             f"{name} (pid {found.pid}) has no backdoor",
             hint="`backdoor = True` in its configuration opens one, from its next start on",
         ) from None
-    with sock, sock.makefile("rb") as answers:
+    with sock, noticed() as interrupts:
         sock.settimeout(None)
+        line = Line(sock, interrupts, out.say)
         if sys.stdin.isatty():
-            for line in BANNER.format(name=name, pid=found.pid).splitlines():
-                out.say(line)
+            for each in BANNER.format(name=name, pid=found.pid).splitlines():
+                out.say(each)
         for source in statements():
-            told = ask(sock, answers, source)
+            told = line.ask(source)
             if told is None:
                 out.say(f"{name} has ended")
                 return 0
@@ -72,7 +83,7 @@ def statements() -> Iterator[str]:
     while True:
         prompt = ("... " if lines else ">>> ") if sys.stdin.isatty() else ""
         try:
-            line = input(prompt)
+            line = typed(prompt) if prompt else input()
         except EOFError:
             if lines:
                 yield "\n".join([*lines, "", ""])
@@ -91,6 +102,38 @@ def statements() -> Iterator[str]:
             lines = []
 
 
+def typed(prompt: str) -> str:
+    """Return a line that somebody types, in which Ctrl+C raises a KeyboardInterrupt."""
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return input(prompt)
+    finally:
+        signal.signal(signal.SIGINT, notice)
+
+
+def notice(*_: object) -> None:
+    """Let a Ctrl+C be read: raised, it could come when some bytes were read and not yet kept."""
+
+
+@contextmanager
+def noticed() -> Iterator[socket.socket | None]:
+    """Have each Ctrl+C on a terminal noticed: yields where it can be read."""
+    if not sys.stdin.isatty():
+        yield None
+        return
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        reading.setblocking(False)
+        writing.setblocking(False)
+        handler = signal.signal(signal.SIGINT, notice)
+        before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        try:
+            yield reading
+        finally:
+            signal.set_wakeup_fd(before)
+            signal.signal(signal.SIGINT, handler)
+
+
 def complete(lines: list[str]) -> bool:
     """Whether lines are a whole statement, or one that no further line can mend."""
     from codeop import compile_command
@@ -101,12 +144,81 @@ def complete(lines: list[str]) -> bool:
         return True
 
 
-def ask(sock: socket.socket, answers: BufferedReader, source: str) -> dict[str, Any] | None:
-    """Return what came of a statement; None where the instance has hung up."""
-    try:
-        sock.sendall(json.dumps({"source": source}).encode("ascii") + b"\n")
-        line = answers.readline()
-        told = json.loads(line) if line else None
-    except (OSError, ValueError):
-        return None
-    return told if isinstance(told, dict) else None
+class Line:
+    """The connection to an instance's prompt.
+
+    Args:
+        sock: it, connected.
+        interrupts: where each Ctrl+C can be read; None where it raises a KeyboardInterrupt.
+        say: prints a remark.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        interrupts: socket.socket | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self._sock = sock
+        self._interrupts = interrupts
+        self._say = say
+        self._came = b""
+
+    def ask(self, source: str) -> dict[str, Any] | None:
+        """Return what came of a statement; None where the instance has hung up.
+
+        Raises:
+            KeyboardInterrupt: Ctrl+C, for which the statement has not ended.
+        """
+        try:
+            self._forget()
+            self._send({"source": source})
+            line = self._readline()
+            told = json.loads(line) if line else None
+        except (OSError, ValueError):
+            return None
+        return told if isinstance(told, dict) else None
+
+    def _forget(self) -> None:
+        """Forget each Ctrl+C that was pressed when nothing ran."""
+        if self._interrupts is not None:
+            with suppress(BlockingIOError):
+                self._interrupts.recv(64)
+
+    def _readline(self) -> bytes:
+        """Return a line; nothing at the connection's end."""
+        interrupts = self._interrupts
+        poll = select.poll()
+        for end in (self._sock, interrupts):
+            if end is not None:
+                poll.register(end, select.POLLIN)
+        patience: float | None = None  # milliseconds, until it is said that nothing comes
+        told = False
+        while not (line := self._taken()):
+            ready = [fd for fd, _ in poll.poll(patience)]
+            if interrupts is not None and interrupts.fileno() in ready:
+                interrupts.recv(64)
+                if told:
+                    raise KeyboardInterrupt
+                self._send({"interrupt": True})
+                patience = PATIENCE * 1000
+            elif not ready:
+                self._say(STUCK)
+                told, patience = True, None
+            if self._sock.fileno() in ready:
+                came = self._sock.recv(1 << 16)
+                if not came:
+                    return b""
+                self._came += came
+        return line
+
+    def _taken(self) -> bytes:
+        """Take a line from what came, where there is a whole one."""
+        line, newline, rest = self._came.partition(b"\n")
+        if not newline:
+            return b""
+        self._came = rest
+        return line
+
+    def _send(self, content: dict[str, Any]) -> None:
+        self._sock.sendall(json.dumps(content).encode("ascii") + b"\n")

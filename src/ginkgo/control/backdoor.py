@@ -1,14 +1,15 @@
 """A Python prompt inside the running process, behind `ginkgoctl shell`, where `backdoor` is True.
 
-    ginkgoctl shell ──{"source": ...}──> backdoor.sock ──> a thread for each who has come in
-                    <──{"output", "more", "left"}──
+    ginkgoctl shell ──{"source": ...}────────> backdoor.sock ──> a thread for each who has come in
+                    <─{"output", "more", "left"}─
+                    ──{"interrupt": true}────> ends what runs, as the end of the connection does
 
 Whoever comes in can do everything that the process can. So it is a unix socket that only the
 process's own user may open, in the runtime folder; who it is the kernel tells, and the log has it.
 
-What is typed runs in a thread of its own: also while the application's loop is blocked, and without
-blocking it. Services may be started, stopped and looked at from any thread; what else belongs to
-the loop is to be handed over to it, by `call`.
+What is typed runs in a thread of its own, beside one that listens for more: also while the
+application's loop is blocked, and without blocking it. Services may be started, stopped and looked
+at from any thread; what else belongs to the loop is to be handed over to it, by `call`.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ import select
 import socket
 import sys
 import traceback
+from _queue import SimpleQueue
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 
 from ginkgo.async_ import native
 from ginkgo.process.settings import ProcessSettings
 
 from . import audit
+from .interrupts import ALL, Interruptible
 from .messages import Peer
 from .peers import peer_of
 from .socketfile import SocketFile
@@ -40,16 +43,6 @@ NAME = "<shell>"
 
 LIMIT = 1 << 20
 """Characters of a line, and of what comes of it: a person reads less."""
-
-
-class Stream(Protocol):
-    """Bytes in and out."""
-
-    def readline(self, limit: int = -1, /) -> bytes: ...
-
-    def write(self, data: bytes, /) -> int: ...
-
-    def flush(self) -> None: ...
 
 
 class HasTree(Protocol):
@@ -109,7 +102,7 @@ class Backdoor:
             undo.pop_all()
 
     def close(self) -> None:
-        """Take the socket away, and hang up on who is in; what they have begun is left to end."""
+        """Take the socket away, and hang up on who is in, which interrupts what they have begun."""
         self._file.remove()
         self._wake.close()
         self._thread.join(2.0)
@@ -146,16 +139,20 @@ class Backdoor:
             return
         sock.setblocking(True)
         self._sessions.append(sock)
-        native.start_thread(self._serve, sock, peer, name="ginkgo-shell", block_signals=False)
+        native.start_thread(self._serve, sock, peer, name="ginkgo-shell-in")
 
     def _serve(self, sock: socket.socket, peer: Peer) -> None:
+        """Read what comes from who has come in, while another thread carries it out."""
         self._running.post(audit.audit, f"shell: {peer} has come in")
+        session = _Session(self._names(), sock)
         try:
-            with sock, sock.makefile("rwb") as stream:
-                _Session(self._names()).serve(stream)
-        except OSError:
-            pass  # it has hung up
+            with sock, sock.makefile("rb") as stream:
+                native.start_thread(session.run, name="ginkgo-shell", block_signals=False)
+                session.listen(stream)
+        except (OSError, RuntimeError):
+            pass  # it has hung up; or no thread can be had, and it is hung up on
         finally:
+            session.end()
             self._sessions.remove(sock)
             self._running.post(audit.audit, f"shell: {peer} has left")
 
@@ -175,7 +172,7 @@ class Backdoor:
 class _Session:
     """One prompt, with names of its own."""
 
-    def __init__(self, names: dict[str, Any]) -> None:
+    def __init__(self, names: dict[str, Any], sock: socket.socket) -> None:
         from codeop import CommandCompiler
 
         # Python's own exit() would first close the standard input, which is the process's.
@@ -187,39 +184,62 @@ class _Session:
             "quit": leave,
             **names,
         }
+        self._sock = sock
         self._compile = CommandCompiler()
         self._left = False
+        self._sources: SimpleQueue[str | None] = SimpleQueue()
+        self._statements = Interruptible()
 
-    def serve(self, stream: Stream) -> None:
-        """Carry out what comes, a line of JSON each, and answer each with another."""
+    def listen(self, stream: BinaryIO) -> None:
+        """Take what comes, a line of JSON each, until nothing comes any more."""
+        number = 0
         while line := stream.readline(LIMIT):
             try:
-                source = str(json.loads(line)["source"])
-            except (ValueError, KeyError, TypeError):
+                told = json.loads(line)
+                if told.get("interrupt"):
+                    self._statements.interrupt(number)
+                else:
+                    number += 1
+                    self._sources.put(str(told["source"]))
+            except (ValueError, KeyError, TypeError, AttributeError):
                 return  # it does not speak this protocol
-            stream.write(json.dumps(self._carry_out(source)).encode("ascii") + b"\n")
-            stream.flush()
-            if self._left:
-                return
 
-    def _carry_out(self, source: str) -> dict[str, Any]:
+    def end(self) -> None:
+        """Nothing comes any more: end what runs, and what carries it out."""
+        self._statements.interrupt(ALL)
+        self._sources.put(None)
+
+    def run(self) -> None:
+        """Carry out what comes, and answer each with a line of JSON."""
+        self._statements.enter()
+        number = 0
+        try:
+            while not self._left and (source := self._sources.get()) is not None:
+                number += 1
+                answer = json.dumps(self._carry_out(number, source))
+                self._sock.sendall(answer.encode("ascii") + b"\n")
+        except OSError:
+            pass  # it has hung up
+        finally:
+            self._statements.leave()
+            _hang_up(self._sock)
+
+    def _carry_out(self, number: int, source: str) -> dict[str, Any]:
         with _Output() as output:
-            more = self._run(source)
+            more = self._run(number, source)
         return {"output": output.text(), "more": more, "left": self._left}
 
-    def _run(self, source: str) -> bool:
+    def _run(self, number: int, source: str) -> bool:
         """Run a statement; True where it is not complete."""
         try:
             code = self._compile(source, NAME, "single")
             if code is not None:
-                exec(code, self._names)  # noqa: S102 - it is what a shell is for
+                self._statements.run(number, lambda: exec(code, self._names))  # noqa: S102
             return code is None
-        except (SyntaxError, ValueError, OverflowError):
-            _print_error(depth=0)
         except SystemExit:
             self._left = True  # the shell, and not the process that it looks into
         except BaseException:  # noqa: BLE001 - whatever is typed ends nothing but itself
-            _print_error(depth=1)
+            _print_error()
         return False
 
 
@@ -233,13 +253,12 @@ class _Leave:
         return "exit() or Ctrl+D leaves the shell; the process goes on"
 
 
-def _print_error(depth: int) -> None:
-    """Print the exception of now, without the frames of this module."""
+def _print_error() -> None:
+    """Print the exception of now, with the frames of what was typed, and without those above."""
     kind, error, tb = sys.exc_info()
-    for _ in range(depth):
-        tb = tb and tb.tb_next
-    shown = tb if depth else None
-    print("".join(traceback.format_exception(kind, error, shown)), end="")
+    while tb is not None and tb.tb_frame.f_code.co_filename != NAME:
+        tb = tb.tb_next
+    print("".join(traceback.format_exception(kind, error, tb)), end="")
 
 
 class _Output:

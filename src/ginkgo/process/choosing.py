@@ -44,11 +44,13 @@ class Choice:
         backend: its name.
         because: why it is not the default, where nobody has said it.
         outside: it was said outside of the application: that comes before what a class says.
+        patch: whether gevent replaces parts of the standard library, where it is gevent.
     """
 
     backend: str
     because: str = ""
     outside: bool = False
+    patch: bool = True
 
 
 def choose(options: Options, known: dict[str, Any]) -> Choice:

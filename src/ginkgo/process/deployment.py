@@ -83,8 +83,7 @@ def deployment_of(options: Options, name: str | None = None) -> Deployment:
         UsageError: that is no name, or a secret would be written where everybody can read it.
         GinkgoError: the target cannot be loaded.
     """
-    patch_for(options)
-    loaded = load(options)
+    loaded = load(options, patch_for(options))
     _refuse_secrets(options)
     root = make_service(loaded.factory, loaded.label)
     process = loaded.process

@@ -38,13 +38,13 @@ def prepare() -> Inherited:
     Returns:
         What was found, for the log and for those who want to honour it.
     """
-    closed = _open_standard_descriptors()
+    closed = open_standard_descriptors()
     blocked, ignored = _reset_signals()
     cwd, lost = _settle()
     return Inherited(closed, blocked, ignored, cwd, lost)
 
 
-def _open_standard_descriptors() -> tuple[int, ...]:
+def open_standard_descriptors() -> tuple[int, ...]:
     """Lead closed ones of 0, 1, 2 to /dev/null: then no file or socket can get their number."""
     closed = []
     for number in (0, 1, 2):

@@ -21,6 +21,7 @@ from ..logs import hiding
 from ..logs import setup as logs
 from ..logs.settings import LogSettings, default_logfile, log_settings
 from . import validation
+from .choosing import Choice
 from .instances import last_logfile
 from .options import Options
 from .places import all_folders, candidates, instance_name, is_config_file
@@ -54,11 +55,12 @@ class Loaded:
     warnings: tuple[str, ...] = ()
 
 
-def load(options: Options, *, strict: bool = False, check: bool = True) -> Loaded:
+def load(options: Options, choice: Choice, *, strict: bool = False, check: bool = True) -> Loaded:
     """Load the configuration, import the target, and check the one against the other.
 
     Args:
         options: what the command line says.
+        choice: the backend that this process is prepared for.
         strict: a name that is nearly a setting's is an error.
         check: False leaves wrong values alone: they are told when they are read.
 
@@ -83,7 +85,9 @@ def load(options: Options, *, strict: bool = False, check: bool = True) -> Loade
         factory, label = load_name(options.target), options.target
     log = log_settings(label.rpartition(".")[2], _logfile(options.target, label))()
     if check:
-        validation.check_start(process, log, options.target, daemon=options.daemon, strict=strict)
+        validation.check_start(
+            process, log, options.target, choice, daemon=options.daemon, strict=strict
+        )
         _apply_timeouts(process)
     context.backend = process.backend
     context.loop = process.loop
@@ -113,6 +117,8 @@ def configure(
     try:
         log = loaded.log
         validation.check_reload(loaded.process, log)
+        if change is None:
+            validation.check_below(loaded.process, log, daemon=daemon)
         new_logs = logs.prepare(
             log.logconfig, log.logfile, log.loglevel, daemon=daemon, logformat=log.logformat
         )

@@ -48,6 +48,7 @@ from .choosing import Choice, check
 from .control_address import open_address
 from .daemonize import launch
 from .guard import Guard
+from .instances import last_logfile
 from .launcher import ReadyPipe
 from .loading import Loaded, configure, load
 from .notify import Notifier
@@ -89,7 +90,7 @@ def run(
         GinkgoError: why it could not be started, or what ended it.
         Stopped: it was told to stop before it had a tree.
     """
-    loaded = load(options)
+    loaded = load(options, choice)
     if loaded.process.daemon and ready is None and not options.foreground:
         init.refuse_daemon(f"daemon = True ({settings.origin('daemon')})")
         early.restore()
@@ -225,6 +226,13 @@ class _Process:
                 if give_to is not None:  # a unix socket's file
                     give_to(identity.uid, identity.gid)
 
+    def _has_logged_to(self, logfile: str | None) -> bool:
+        """Whether what is in a log file can only be this instance's.
+
+        Any program may have a class of that name, and the default log file in /tmp with it.
+        """
+        return settings.origin("logfile") != "default" or last_logfile(self.folder.path) == logfile
+
     def start(self, companions: Sequence[Callable[[Running], Any]]) -> None:
         """Start the tree. Returns when it is ready, or was stopped meanwhile."""
         reloader = self.reloader = Reloader(self.root, lambda: configure(self.loaded, self.daemon))
@@ -236,6 +244,7 @@ class _Process:
             folder=self.folder.path,
             folder_fd=self.folder.fd,
             logfile=logfile,
+            log_before=self._has_logged_to(logfile),
             reloader=reloader,
             about_to_stop=self._arm,
             configure=lambda change: configure(self.loaded, self.daemon, change),

@@ -65,6 +65,7 @@ class Running:
         folder: the path of the runtime folder.
         folder_fd: the same, open.
         logfile: the log's path, or None in the foreground.
+        log_before: whether what that file holds of before is known to be this instance's.
         reloader: what carries a reload out.
         about_to_stop: called before a stop begins.
         configure: carries out a change of the settings, with all that hangs on them.
@@ -89,6 +90,7 @@ class Running:
     records: Records = field(default_factory=Records)
     watchdog: Watchdog | None = None
     control_listener: Listener | None = None
+    log_before: bool = True
     stopping: str | None = None
     started_at: str = field(
         default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -186,10 +188,10 @@ class Running:
 
     def log(self, most: int) -> list[Line]:
         """The last lines of the log, the oldest first: those that are kept in memory, and before
-        them, where they are fewer than `most`, those of the log file."""
+        them, where they are fewer than `most`, those of its log file."""
         kept = self.ring.lines()
         missing = most - len(kept)
-        if missing <= 0 or self.logfile is None or self.ring.dropped:
+        if missing <= 0 or self.logfile is None or not self.log_before or self.ring.dropped:
             return kept
         first = kept[0] if kept else None
         return [*lines_before(self.logfile, first, missing, self.ring.parse), *kept]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..core.errors import ApplicationFailed, GinkgoError, TemporaryFailure
@@ -144,4 +145,4 @@ def patch_for(options: Options) -> Choice:
         from ..async_.patching import patch
 
         patch()
-    return choice
+    return replace(choice, patch=patched)

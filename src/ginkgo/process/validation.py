@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
-from ..config import settings
+from ..config import Snapshot, settings
+from ..config.names import environment_name
 from ..config.problems import ConfigProblems, Problem
 from ..core.errors import CannotCreate, ConfigError, GinkgoError, PermissionDenied
 from ..logs import rehearsal
 from ..logs.settings import LogSettings
 from . import control_address, privileges
+from .choosing import Choice
 from .places import candidates, instance_name
 from .settings import ProcessSettings
 
@@ -43,28 +45,46 @@ class Fault(NamedTuple):
     @property
     def problem(self) -> Problem:
         """The same with its place, as `ginkgo.config` tells what is wrong."""
-        origin = settings.origin(self.setting)
+        return self.problem_in(settings.snapshot)
+
+    def problem_in(self, snapshot: Snapshot) -> Problem:
+        """The same with the place that it has in a configuration."""
+        origin = snapshot.origin(self.setting)
         return Problem(self.setting, str(self.error), "" if origin == "default" else origin)
 
 
-def check(process: ProcessSettings, log: LogSettings, target: str, *, strict: bool = False) -> None:
+def check(
+    process: ProcessSettings,
+    log: LogSettings,
+    target: str,
+    choice: Choice,
+    *,
+    strict: bool = False,
+) -> None:
     """Look at everything, for ``ginkgo check``.
 
     Args:
+        choice: the backend that this process is prepared for.
         strict: a name that is nearly a setting's is an error.
 
     Raises:
         ConfigError: all that is wrong, each with file and line.
     """
     daemon = settings.origin("logfile") != "default" or _daemon(process)
-    found = [*faults(process, log, target, daemon=daemon), *_logconfig(log)]
+    found = [*faults(process, log, target, choice, daemon=daemon), *_logconfig(log)]
     problems = [*_wrong_values(strict), *(each.problem for each in found)]
     if problems:
         raise ConfigProblems(problems, hint=_hints(found) if len(problems) == len(found) else None)
 
 
 def check_start(
-    process: ProcessSettings, log: LogSettings, target: str, *, daemon: bool, strict: bool
+    process: ProcessSettings,
+    log: LogSettings,
+    target: str,
+    choice: Choice,
+    *,
+    daemon: bool,
+    strict: bool,
 ) -> None:
     """Look at what a start can know before it begins.
 
@@ -73,7 +93,7 @@ def check_start(
         GinkgoError: the one thing that is wrong, where a start has another exit status for it.
     """
     wrong = _wrong_values(strict)
-    found = list(faults(process, log, target, daemon=daemon or _daemon(process)))
+    found = list(faults(process, log, target, choice, daemon=daemon or _daemon(process)))
     if not wrong and all(each.setting in MAY_STILL_COME for each in found):
         return
     if not wrong and len(found) == 1:
@@ -94,6 +114,30 @@ def check_reload(process: ProcessSettings, log: LogSettings) -> None:
         raise ConfigProblems([each.problem for each in found], hint=_hints(found))
 
 
+def check_below(process: ProcessSettings, log: LogSettings, *, daemon: bool) -> None:
+    """Look at what a reload brings in below what is set for now, and what that then uncovers.
+
+    Args:
+        daemon: whether its log file is used.
+
+    Raises:
+        ConfigError: all that is wrong, each with file and line.
+    """
+    snapshot = settings.snapshot
+    below = snapshot.without_temporary()
+    if below is snapshot:
+        return
+    process, log = _as_in(below, process), _as_in(below, log)
+    found = [*_timeouts(process), *_level(log)]
+    if "logconfig" in snapshot.layers.temporary:
+        found += _caught("logconfig", lambda: rehearsal.check_readable(log.logconfig))
+        found += _logconfig(log)
+    if daemon and "logfile" in snapshot.layers.temporary:
+        found += _caught("logfile", lambda: _check_logfile(log))
+    if found:
+        raise ConfigProblems([each.problem_in(below) for each in found], hint=_hints(found))
+
+
 def placed(error: GinkgoError) -> GinkgoError:
     """Return an error of the logging with the place of the setting that it begins with."""
     for setting in ("logconfig", "loglevel", "logfile", "logformat"):
@@ -103,12 +147,13 @@ def placed(error: GinkgoError) -> GinkgoError:
 
 
 def faults(
-    process: ProcessSettings, log: LogSettings, target: str, *, daemon: bool
+    process: ProcessSettings, log: LogSettings, target: str, choice: Choice, *, daemon: bool
 ) -> Iterator[Fault]:
     """Yield what is wrong with the settings of the process and its log, the cheap checks.
 
     A value of a wrong type is none of these: `settings.check()` tells it.
     """
+    yield from _prepared(process, choice)
     yield from _identity(process)
     yield from _caught("umask", lambda: _umask(process.umask))
     yield from _caught("rundir", lambda: privileges.check_rundir(process.rundir))
@@ -119,6 +164,23 @@ def faults(
     yield from _caught("logconfig", lambda: rehearsal.check_readable(log.logconfig))
     if daemon:
         yield from _caught("logfile", lambda: _check_logfile(log))
+
+
+T = TypeVar("T")
+
+
+def _as_in(snapshot: Snapshot, owner: T) -> T:
+    """Return what reads like `owner`, with its settings as they are in a configuration.
+
+    Each is called as its setting's path.
+    """
+
+    class _AsIn:
+        def __getattr__(self, name: str) -> Any:
+            found = vars(type(owner)).get(name)
+            return found.__get__(self) if isinstance(found, property) else snapshot.get(name)
+
+    return cast("T", _AsIn())
 
 
 def _caught(setting: str, check: Callable[[], object]) -> Iterator[Fault]:
@@ -147,6 +209,31 @@ def _daemon(process: ProcessSettings) -> bool:
         return process.daemon
     except ConfigError:
         return False
+
+
+def _prepared(process: ProcessSettings, choice: Choice) -> Iterator[Fault]:
+    """What had to be known before the file was run, and was not."""
+
+    def look(name: str, used: object, prepared: str, option: str) -> None:
+        value = getattr(process, name)
+        if settings.origin(name) == "default" or value == used:
+            return
+        said = f"{name} = {value!r}"
+        raise ConfigError(
+            f"{name} is {value!r}, which is known only when the file has run, and before that "
+            f"this process was prepared for {prepared}",
+            hint=f"Write {said} in a line of its own, not under an `if`; or say "
+            f"{option}{environment_name(name)}={value}.",
+        )
+
+    backend, patch = choice.backend, choice.patch
+    yield from _caught(
+        "backend",
+        lambda: look("backend", backend, backend, f"--backend {process.backend} or "),
+    )
+    if backend == "gevent":
+        prepared = f"monkey_patch = {patch}"
+        yield from _caught("monkey_patch", lambda: look("monkey_patch", patch, prepared, ""))
 
 
 def _identity(process: ProcessSettings) -> Iterator[Fault]:
