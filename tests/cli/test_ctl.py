@@ -634,6 +634,13 @@ def test_log_of_what_left_no_note_is_not_known(shop: Workshop) -> None:
     assert "not known where it logged" in run.stderr
 
 
+@pytest.mark.parametrize("digits", ["99999999999999999999", "9" * 5000])
+def test_a_number_that_is_no_pid_is_told_as_it_was_given(shop: Workshop, digits: str) -> None:
+    run = shop.ctl("-p", digits, "status")
+    assert run.returncode == 3
+    assert f"why       {digits[:4000]} is not the number of a process" in run.stdout
+
+
 @pytest.mark.fault(49)
 def test_a_reader_that_has_seen_enough_is_no_fault(shop: Workshop, fake: Start) -> None:
     path = shop.write("app.log", "line\n" * 200_000)

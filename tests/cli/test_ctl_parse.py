@@ -219,3 +219,37 @@ def test_a_value_that_begins_with_a_dash_is_told_its_place(given: str) -> None:
     assert wrong.value.hint == f"a value that begins with a dash stands behind --: {command}"
     options = parse([*rest, "--", value])
     assert (options.action, options.arguments) == ("set", ["db.host", value])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["", "status"], "the target of status is empty"),
+        (["status", ""], "the target of status is empty"),
+        (["-p", "", "stop"], "-p is empty"),
+        (["a.B", "stop", ""], "the PATH of stop is empty"),
+        (["a.B", "set", "", "5"], "the NAME of set is empty"),
+        (["a.B", "log-level", "", "DEBUG"], "the LOGGER of log-level is empty"),
+        (["a.B", "log-level", "app", ""], "the LEVEL of log-level is empty"),
+        (["completion", ""], "the SHELL of completion is empty"),
+        (["a.B", "logs", "--service", ""], "--service is empty"),
+        (["a.B", "wait", "--for", ""], "--for is empty"),
+    ],
+)
+def test_what_is_empty_names_nothing(words: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(words)
+    assert str(caught.value) == message
+    assert caught.value.hint == "a shell variable that is not set may be why"
+
+
+def test_an_empty_value_is_one() -> None:
+    assert parse(["a.B", "set", "message", ""]).arguments == ["message", ""]
+
+
+def test_more_lines_than_an_instance_keeps_are_refused_by_the_options_name() -> None:
+    for action in ("logs", "events"):
+        with pytest.raises(UsageError, match=r"^argument -n/--lines: 1001 is more than the 1000 "):
+            parse(["a.B", action, "-n", "1001"])
+        assert parse(["a.B", action, "-n", "1000"]).lines == 1000
+    assert parse(["a.B", "logtail", "-n", "1001"]).lines == 1001

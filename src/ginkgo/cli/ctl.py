@@ -59,6 +59,12 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 """The options that only some actions take, and which; all others are for every action."""
 
+UNSET = "a shell variable that is not set may be why"
+"""What to look for where a word of the command line is empty: it names nothing."""
+
+MOST = 1000
+"""Lines that an instance shows of its log and of its events."""
+
 OF_SERVICES = "steering.on_service"
 """What does those actions that take a [PATH], where one is given."""
 
@@ -201,6 +207,8 @@ def _check(options: argparse.Namespace) -> None:
             f"{action} and {second} are more than one action",
             hint="give one, and the others in commands of their own",
         )
+    if options.pid == "":
+        raise UsageError("-p is empty", hint=UNSET)
     if target is None and options.pid is None and action not in WITHOUT_TARGET:
         raise UsageError(
             f"{action} needs a target, or -p with a pid or a pidfile",
@@ -208,6 +216,10 @@ def _check(options: argparse.Namespace) -> None:
         )
     if target is not None and options.pid is not None:
         raise UsageError("a target and -p are two ways to name one thing", hint="give one of them")
+    called = {"target": target, **dict(zip(names, given, strict=False))}
+    empty = next((name for name in called if called[name] == "" and name != "VALUE"), None)
+    if empty is not None:
+        raise UsageError(f"the {empty.strip('[]')} of {action} is empty", hint=UNSET)
     if len(given) > len(names):
         if not names and target is not None:
             both = f"{target} {' '.join(given)}"
@@ -237,12 +249,20 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UsageError(f"{action} takes no target, and so no --pid", hint="leave it out")
     for name, actions in OPTIONS.items():
         value = vars(options)[name[2:].replace("-", "_")]
+        if value == "":
+            raise UsageError(f"{name} is empty", hint=UNSET)
         if value is None or value is False or action in actions:
             continue
         hint = f"it is an option of {' and '.join(actions)}"
         if name == "--service" and ACTIONS[action][1] == "[PATH]":
             hint = f"the service stands behind the action: `{_command(options, action, value)}`"
         raise UsageError(f"{action} takes no {name}", hint=hint)
+    if action in ("logs", "events") and (options.lines or 0) > MOST:
+        whole = f"all of its log: `{_command(options, 'log')}`"
+        raise UsageError(
+            f"argument -n/--lines: {options.lines} is more than the {MOST} that an instance shows",
+            hint=whole if action == "logs" else f"the last {MOST}: -n {MOST}",
+        )
     if options.force and options.arguments:
         raise UsageError(
             f"{action} takes no --force with the path of a service: signals are for a process",
@@ -350,7 +370,8 @@ def locate(options: argparse.Namespace) -> tuple[Found, str]:
     if pid is None:
         return find(options.target), instance_name(options.target)
     if pid.isdecimal():
-        found, name = find(pid=int(pid[:11])), f"pid {pid}"
+        # Of more than 4300 digits int() makes no number (sys.set_int_max_str_digits).
+        found, name = find(pid=int(pid[:4000])), f"pid {pid}"
     else:
         found, name = find(pidfile=pid), pid
     return found, name if found.record is None else found.record.name
