@@ -11,10 +11,12 @@ import ctypes
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -110,8 +112,8 @@ class Workshop:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.mark = uuid.uuid4().hex
-        self.runtime = folder / "run"
-        self.runtime.mkdir(mode=0o700)
+        # Not in the test's own folder: a socket's path may have 107 characters (unix(7)).
+        self.runtime = Path(tempfile.mkdtemp(prefix="ginkgo-"))
         self.env = {
             name: value
             for name, value in os.environ.items()
@@ -274,4 +276,7 @@ def workshop(folder: Path) -> Iterator[Workshop]:
     try:
         yield place
     finally:
-        place.close()
+        try:
+            place.close()
+        finally:
+            shutil.rmtree(place.runtime)

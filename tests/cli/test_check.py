@@ -95,7 +95,7 @@ def test_what_is_right_is_right_and_leaves_no_file(app: Workshop) -> None:
     configure(app, f'pidfile = "{app.folder}/app.pid"', 'umask = "027"', "stop_timeout = 0.5")
     result = app.ginkgo("check", "app.conf.py")
     assert result.returncode == 0, result.stderr
-    assert sorted(os.listdir(app.folder)) == ["app.conf.py", "app.py", "run"]
+    assert sorted(os.listdir(app.folder)) == ["app.conf.py", "app.py"]
 
 
 @pytest.mark.parametrize(

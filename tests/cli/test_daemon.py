@@ -442,7 +442,7 @@ def test_root_becomes_another_user_for_good(shop: Workshop) -> None:
         service = "app.App"
         user = "nobody"
         logfile = "{shop.folder}/log/app.log"
-        pidfile = "{shop.folder}/run/app.pid"
+        pidfile = "{shop.runtime}/app.pid"
         """,
     )
     (shop.folder / "log").mkdir()

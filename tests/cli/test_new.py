@@ -63,7 +63,7 @@ def test_a_name_that_no_module_can_have_is_refused(shop: Workshop, name: str) ->
     ran = shop.ginkgo("new", name)
     assert ran.returncode == 2
     assert "is no name for a module" in ran.stderr
-    assert os.listdir(shop.folder) == ["run"]
+    assert os.listdir(shop.folder) == []
 
 
 @pytest.mark.parametrize("name", ["json", "class", "ginkgo", "test"])
