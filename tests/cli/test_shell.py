@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import stat
 import subprocess
 
@@ -203,4 +204,32 @@ def test_many_may_come_in_and_none_sees_the_output_of_another(shop: Workshop) ->
     slow.stdin.close()
     assert slow.wait(20) == 0
     slow.stdout.close()
+    assert program.stops() == 0
+
+
+def test_a_process_that_is_stopped_is_told_before_anything_is_typed(shop: Workshop) -> None:
+    program = begin(shop, "gevent", "--set", "backdoor=True")
+    program.wait_for("A backdoor is open")
+    program.signal(signal.SIGSTOP)
+    try:
+        run = shell(shop, "1 + 1\n", "--timeout", "0.2")
+    finally:
+        program.signal(signal.SIGCONT)
+    assert (run.returncode, run.stdout) == (75, "")
+    assert run.stderr.splitlines() == [
+        f"ginkgoctl: pid {program.pid} is running, but not answering for 0.2 s "
+        "(stopped by a signal: T)",
+        f"`kill -CONT {program.pid}` lets it go on",
+    ]
+    assert program.stops() == 0
+
+
+def test_a_statement_that_is_too_long_is_not_sent(shop: Workshop) -> None:
+    program = begin(shop, "gevent", "--set", "backdoor=True")
+    program.wait_for("A backdoor is open")
+    run = shell(shop, f"x = {'a' * 2_000_000!r}\n6 * 7\n")
+    assert (run.returncode, run.stdout) == (0, "42\n")
+    assert run.stderr == (
+        "a statement of more than 1 MiB was not sent: put it into a file, and open that there\n"
+    )
     assert program.stops() == 0

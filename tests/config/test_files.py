@@ -299,6 +299,21 @@ def make_null_bytes(path: Path) -> None:
 NULL_BYTES = ":1:1: source code string cannot contain null bytes\n    rate = 1 \n    ^"
 
 
+def make_loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("make", [make_folder, make_pipe, make_large, make_loop])
+def test_what_is_no_config_file_is_told_with_what_to_do(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "app.conf.py"
+    make(path)
+    assert error_of(str(path)).hint == (
+        "A config file is a small file of Python: `ls -lL` shows what this one is."
+    )
+
+
 @pytest.mark.fault(5)
 @pytest.mark.parametrize(
     ("make", "told"),

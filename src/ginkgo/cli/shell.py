@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ..control import manager
-from ..control.client import Exchange, Unreachable
+from ..control.client import Exchange, NotAnswering, Unreachable
 from ..core.errors import Unavailable
 from ..logs.escape import escape_lines
 from .ctl import locate
@@ -30,6 +30,11 @@ This is inside {name} (pid {pid}); Ctrl+C interrupts what runs, exit() or Ctrl+D
   find(path)       one service of it
   call(function)   have it called in the tree's own thread"""
 
+LONGEST = (1 << 20) - 64
+"""Characters of a statement, as it is sent, so that all of its line is one that is read."""
+
+TOO_LONG = "a statement of more than 1 MiB was not sent: put it into a file, and open that there"
+
 PATIENCE = 1.0
 """Seconds from Ctrl+C until it is said that the statement still runs."""
 
@@ -45,7 +50,8 @@ def shell(options: argparse.Namespace) -> int:
     found, name = locate(options)
     manager.need_running(found, name)
     assert found.folder is not None  # noqa: S101 - it runs
-    exchange = Exchange(time.monotonic(), 5.0, found.pid)
+    patience = 5.0 if options.timeout is None else options.timeout
+    exchange = Exchange(time.monotonic(), patience, found.pid)
     try:
         sock = exchange.connect(found.folder, SOCKET)
     except Unreachable:
@@ -56,10 +62,14 @@ def shell(options: argparse.Namespace) -> int:
     with sock, noticed() as interrupts:
         sock.settimeout(None)
         line = Line(sock, interrupts, out.say)
+        line.greet(found.pid, patience)
         if sys.stdin.isatty():
             for each in BANNER.format(name=name, pid=found.pid).splitlines():
                 out.say(each)
         for source in statements():
+            if len(json.dumps(source)) > LONGEST:
+                out.say(TOO_LONG)
+                continue
             told = line.ask(source)
             if told is None:
                 out.say(f"{name} has ended")
@@ -163,6 +173,22 @@ class Line:
         self._interrupts = interrupts
         self._say = say
         self._came = b""
+
+    def greet(self, pid: int | None, patience: float) -> None:
+        """See whether somebody is there: the kernel lets everybody in.
+
+        Args:
+            pid: of the instance.
+            patience: seconds.
+
+        Raises:
+            NotAnswering: nobody has said a word.
+        """
+        with suppress(OSError):  # told as the end of the instance, when something is asked
+            self._send({"source": ""})
+            if not select.select([self._sock], [], [], patience)[0]:
+                raise NotAnswering(pid, patience)
+            self._readline()
 
     def ask(self, source: str) -> dict[str, Any] | None:
         """Return what came of a statement; None where the instance has hung up.

@@ -18,6 +18,9 @@ from typing import Any, NamedTuple
 from .names import nearest
 from .problems import ConfigProblems, Problem, refuse
 
+LOOK = "A config file is a small file of Python: `ls -lL` shows what this one is."
+"""What to do about something that is none."""
+
 # A config file of this size is a mistake: somebody else's file, or a log.
 LARGEST = 1024 * 1024
 
@@ -103,7 +106,8 @@ def _read(path: str) -> tuple[bytes, os.stat_result, os.stat_result]:
         before = os.fstat(fd)
         if not stat.S_ISREG(before.st_mode):
             folder = stat.S_ISDIR(before.st_mode)
-            raise refuse("it is a folder" if folder else "it is not a regular file", path)
+            told = "it is a folder" if folder else "it is not a regular file"
+            raise refuse(told, path, hint=LOOK)
         data = b""
         while len(data) <= LARGEST:
             part = os.read(fd, LARGEST + 1 - len(data))
@@ -112,7 +116,8 @@ def _read(path: str) -> tuple[bytes, os.stat_result, os.stat_result]:
             data += part
     finally:
         os.close(fd)
-    raise refuse(f"it is larger than {LARGEST // 1024} KiB, which no config file is", path)
+    told = f"it is larger than {LARGEST // 1024} KiB, which no config file is"
+    raise refuse(told, path, hint=LOOK)
 
 
 def _unopened(path: str, error: OSError) -> ConfigProblems:
@@ -125,8 +130,9 @@ def _unopened(path: str, error: OSError) -> ConfigProblems:
         hint = f"Did you mean {meant}?" if meant else None
         return refuse("there is no such file", path, hint=hint)
     if error.errno == errno.EACCES:
-        return refuse(f"it cannot be read by user {os.geteuid()}: {error.strerror}", path)
-    return refuse(f"it cannot be read: {error.strerror}", path)
+        told = f"it cannot be read by user {os.geteuid()}: {error.strerror}"
+        return refuse(told, path, hint="Let that user read it, and pass the folders above it.")
+    return refuse(f"it cannot be read: {error.strerror}", path, hint=LOOK)
 
 
 def _unmoved(before: os.stat_result, after: os.stat_result) -> bool:
