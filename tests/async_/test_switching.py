@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 
@@ -35,6 +36,15 @@ def test_an_interval_that_is_set_meanwhile_stays(usual: float) -> None:
     sys.setswitchinterval(0.002)
     relent("one")
     assert sys.getswitchinterval() == pytest.approx(0.002)
+
+
+def test_a_forked_child_has_the_usual_one(usual: float) -> None:
+    insist("one")
+    child = os.fork()
+    if child == 0:
+        os._exit(abs(sys.getswitchinterval() - usual) > 1e-6)
+    relent("one")
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_shorter_one_is_left_alone() -> None:

@@ -22,6 +22,7 @@ from tests.workshop import EVERYTHING, Workshop, eventually
 
 APP = """
     import os
+    import sys
     import time
 
     from ginkgo import Service
@@ -35,17 +36,24 @@ APP = """
             while not os.path.exists("block"):
                 self.async_.sleep(0.05)
             hold()
+            while sys.getswitchinterval() < 0.004:
+                self.async_.sleep(0.05)
+            print("as usual", flush=True)
 
         async def block_soon(self):
             while not os.path.exists("block"):
                 await self.async_.sleep(0.05)
             hold()
+            while sys.getswitchinterval() < 0.004:
+                await self.async_.sleep(0.05)
+            print("as usual", flush=True)
 
     def hold():
         print("blocks", flush=True)
         rounds = int(open("block").read())
         while os.path.exists("block"):  # lets go of the interpreter, for a moment
             time.sleep(0.01) if rounds == 0 else compute(rounds)
+        print("insisted" if sys.getswitchinterval() < 0.001 else "did not insist", flush=True)
 
     def compute(rounds):
         for _ in range(rounds):
@@ -157,11 +165,12 @@ def test_it_answers_while_a_loop_is_blocked_by_what_lets_go_for_a_moment(
 ) -> None:
     program, url = begin(app, "control=127.0.0.1:0", f"backend={backend}", "blocked_after=0.2")
     block(app, 30_000)
-    program.wait_for(
-        "blocks the (hub|loop)", timeout=60
-    )  # its thread, too, waits for the interpreter
+    # The watchdog's own thread waits for the interpreter, too.
+    program.wait_for("blocks the (hub|loop)", timeout=60)
     answers_soon(url)
     (app.folder / "block").unlink()
+    program.wait_for("^insisted$")
+    program.wait_for("^as usual$")
     assert program.stops() == 0
 
 

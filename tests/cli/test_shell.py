@@ -228,8 +228,9 @@ def test_a_statement_that_is_too_long_is_not_sent(shop: Workshop) -> None:
     program = begin(shop, "gevent", "--set", "backdoor=True")
     program.wait_for("A backdoor is open")
     run = shell(shop, f"x = {'a' * 2_000_000!r}\n6 * 7\n")
-    assert (run.returncode, run.stdout) == (0, "42\n")
+    assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr == (
-        "a statement of more than 1 MiB was not sent: put it into a file, and open that there\n"
+        "ginkgoctl: a statement of more than 1 MiB was not sent\n"
+        "put it into a file, and open that there\n"
     )
     assert program.stops() == 0

@@ -32,10 +32,13 @@ def test_whenever_it_comes_it_hits_the_statement_or_nothing() -> None:
             ended.set()
 
     thread = threading.Thread(target=run)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # so that one has a turn while the other runs
     thread.start()
     while not ended.is_set():
         statements.interrupt(began)
     thread.join()
+    sys.setswitchinterval(usual)
     assert (began, outside) == (299, [])
     assert hit > 0
 

@@ -337,6 +337,7 @@ def test_so_is_one_that_is_refused_and_it_says_why_and_not_what_was_given(
     for name, value in (("rate", "canary-given"), ("rat", "1"), ("db.password", "canary-sent")):
         assert app.post("set", name=name, value=value)[0] == 409
     assert app.post("log-level", logger="app.dc", level="debug")[0] == 409
+    assert app.post("log-level", logger="root", level="canary-level")[0] == 409
     app.done("set", name="rate", value="7")
     *refused, good = of_kind(app, "set")
     assert [(each["path"], each["name"], each["outcome"]) for each in refused] == [
@@ -351,11 +352,12 @@ def test_so_is_one_that_is_refused_and_it_says_why_and_not_what_was_given(
     )
     assert re.fullmatch(BY, refused[2]["by"])
     assert (good["outcome"], good["value"]) == ("done", 7)
-    [level] = of_kind(app, "log-level")
+    level, other = of_kind(app, "log-level")
     assert (level["name"], level["outcome"]) == ("app.dc", "refused")
+    assert (other["name"], other["outcome"]) == ("root", "refused")
     assert level["text"].startswith("log-level of app.dc refused: there is no logger 'app.dc'")
     told = json.dumps(app.told("events"))
-    assert "canary-given" not in told and "canary-sent" not in told
+    assert not [each for each in ("given", "sent", "level") if f"canary-{each}" in told]
 
 
 def test_what_is_asked_is_an_event(

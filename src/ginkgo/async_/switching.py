@@ -9,12 +9,14 @@ Worse is a loop that computes and gives the interpreter away for a microsecond n
 a send, a lock): the thread that waits is woken, finds that it was taken again before it was awake,
 and its 5 ms begin anew. Beside a loop with a stat every 2 ms a request took ten seconds.
 
-So whoever must answer has the interval cut to 50 µs, from :func:`insist` to :func:`relent`. A loop
-that is not kept waiting by anybody does not notice: the interval counts only while somebody waits.
+So the interval is cut to 50 µs, from :func:`insist` to :func:`relent`: by the control plane while it
+has something to do, and by the watchdog while a loop does not move. A loop that is not kept waiting
+by anybody does not notice: the interval counts only while somebody waits.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 __all__ = ["SOONER", "insist", "relent"]
@@ -48,3 +50,12 @@ def relent(who: str) -> None:
         before = _usual.pop()
         if abs(sys.getswitchinterval() - SOONER) < 1e-6:  # else the user has set another meanwhile
             sys.setswitchinterval(before)
+
+
+def _forget() -> None:
+    """In a forked child: whoever insisted is the parent's."""
+    for who in tuple(_insisting):
+        relent(who)
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..control import manager
 from ..control.client import Exchange, NotAnswering, Unreachable
-from ..core.errors import Unavailable
+from ..core.errors import Unavailable, UsageError
 from ..logs.escape import escape_lines
 from .ctl import locate
 from .output import Output
@@ -33,7 +33,8 @@ This is inside {name} (pid {pid}); Ctrl+C interrupts what runs, exit() or Ctrl+D
 LONGEST = (1 << 20) - 64
 """Characters of a statement, as it is sent, so that all of its line is one that is read."""
 
-TOO_LONG = "a statement of more than 1 MiB was not sent: put it into a file, and open that there"
+TOO_LONG = "a statement of more than 1 MiB was not sent"
+INSTEAD = "put it into a file, and open that there"
 
 PATIENCE = 1.0
 """Seconds from Ctrl+C until it is said that the statement still runs."""
@@ -68,7 +69,9 @@ def shell(options: argparse.Namespace) -> int:
                 out.say(each)
         for source in statements():
             if len(json.dumps(source)) > LONGEST:
-                out.say(TOO_LONG)
+                if not sys.stdin.isatty():
+                    raise UsageError(TOO_LONG, hint=INSTEAD)
+                out.say(f"{TOO_LONG}: {INSTEAD}")
                 continue
             told = line.ask(source)
             if told is None:
@@ -186,7 +189,11 @@ class Line:
         """
         with suppress(OSError):  # told as the end of the instance, when something is asked
             self._send({"source": ""})
-            if not select.select([self._sock], [], [], patience)[0]:
+            ends = [each for each in (self._sock, self._interrupts) if each is not None]
+            ready = select.select(ends, [], [], patience)[0]
+            if self._interrupts in ready:
+                raise KeyboardInterrupt
+            if not ready:
                 raise NotAnswering(pid, patience)
             self._readline()
 
@@ -218,19 +225,20 @@ class Line:
         for end in (self._sock, interrupts):
             if end is not None:
                 poll.register(end, select.POLLIN)
-        patience: float | None = None  # milliseconds, until it is said that nothing comes
+        deadline: float | None = None  # when it is said that it still runs
         told = False
         while not (line := self._taken()):
-            ready = [fd for fd, _ in poll.poll(patience)]
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready = [fd for fd, _ in poll.poll(None if left is None else left * 1000 + 1)]
             if interrupts is not None and interrupts.fileno() in ready:
                 interrupts.recv(64)
                 if told:
                     raise KeyboardInterrupt
                 self._send({"interrupt": True})
-                patience = PATIENCE * 1000
-            elif not ready:
+                deadline = deadline or time.monotonic() + PATIENCE
+            if deadline is not None and time.monotonic() >= deadline:
                 self._say(STUCK)
-                told, patience = True, None
+                told, deadline = True, None
             if self._sock.fileno() in ready:
                 came = self._sock.recv(1 << 16)
                 if not came:

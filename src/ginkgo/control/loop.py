@@ -121,7 +121,6 @@ class Loop:
     def close_in_child(self) -> None:
         """Let go of them in a forked child, where the loop's thread is not."""
         self._door = native.rlock()  # the old one may be held by that thread, for ever
-        switching.relent(NAME)
         self.close()
 
     def _time_left(self) -> float | None:

@@ -50,7 +50,7 @@ def readyz(call: Call) -> Answer:
     instance = call.api.instance
     status = instance.status()
     verdict = probes.ready(status, degraded_is_ready=asked)
-    services = instance.paths() if call.trusted else ()
+    services = instance.paths() if call.trusted and "verbose" in call.query else ()
     return _probed(call, verdict, probes.ready_checks(status, services, degraded_is_ready=asked))
 
 
@@ -118,7 +118,8 @@ class _Scrape:
         self._loop.post(lambda: self._collected(found, complete))
 
     def _collected(self, found: list[Any], complete: bool) -> None:
-        self._call.api.collected = found  # also where it is too late for this scrape
+        if complete:
+            self._call.api.collected = found  # also where it is too late for this scrape
         self._tell(found, complete)
 
     def _tell(self, found: list[Any], complete: bool) -> None:

@@ -251,7 +251,7 @@ class Running:
         self, logger: str, level: str | int, seconds: float | None, by: str, done: Done
     ) -> None:
         """Give a logger a level for now; `done` as in :meth:`set`."""
-        refused = partial(deeds.refused, self.root, LOG_LEVEL, logger or ROOT, None, by)
+        refused = partial(deeds.refused, self.root, LOG_LEVEL, logger or ROOT, level, by)
         self._change(partial(self.for_now.log_level, logger, level, seconds, by), done, refused)
 
     def collect(self, done: Done) -> None:

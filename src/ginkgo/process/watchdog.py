@@ -15,8 +15,8 @@ Time counts that this thread has seen pass. Where it was itself held up, the pro
 (SIGSTOP, a debugger, a suspended machine) and nobody is to blame, unless the processor was busy for
 us meanwhile: then something written in C did not let go of the interpreter.
 
-While a loop is blocked, this thread and the control plane's get the interpreter sooner
-(:mod:`ginkgo.async_.switching`).
+As soon as a loop has not moved from one look to the next, this thread and the control plane's get
+the interpreter sooner (:mod:`ginkgo.async_.switching`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NAME = "ginkgo-watchdog"
-LOOKS = 4  # so often within `blocked_after` the thread looks at a loop that works
+LOOKS = 4  # so often within `blocked_after` the thread looks at a loop that works, and
+LOOK = 0.25  # seconds, at least so often
 LATE = 0.25  # seconds that it is held up by a machine with much to do, without a cause to wonder
 NEVER = float("inf")
 DEBUGGERS = frozenset({"bdb", "pdb", "pydevd", "_pydevd_bundle", "debugpy", "ipdb", "pudb"})
@@ -79,7 +80,7 @@ class Watchdog:
         self.longest = 0.0
         self._root = root
         self._after = after
-        self._tick = after / LOOKS
+        self._tick = min(after / LOOKS, LOOK)
         self._watched: list[_Watched] = []
         self._ends: list[Detach] = []
         self._bell = native.lock()
@@ -176,6 +177,10 @@ class Watchdog:
     def _look(self) -> float:
         """Look at all loops; returns in how many seconds to do so again, -1 for when it rings."""
         soonest = min((self._look_at(each) for each in tuple(self._watched)), default=NEVER)
+        if any(each.stood for each in tuple(self._watched)):
+            switching.insist(NAME)
+        else:
+            switching.relent(NAME)
         return -1 if soonest == NEVER else soonest
 
     def _look_at(self, watched: _Watched) -> float:
@@ -212,7 +217,6 @@ class Watchdog:
             watched.owner = owner
             self.count += 1
             watched.next_report = watched.stood
-            switching.insist(NAME)
         watched.next_report += max(self._after, watched.next_report)  # 1, 2, 4, 8 ...
         who = f"{said_of(owner)} {'still ' if again else ''}blocks {pulse.name}"
         text = f"{who}: nothing else has had a turn for {watched.stood:.1f} s"
@@ -224,8 +228,6 @@ class Watchdog:
         text = f"{watched.pulse.name} goes on: {said_of(watched.owner)} had blocked it"
         text = f"{text[0].upper()}{text[1:]} for {watched.stood:.1f} s"
         self._log.log(logging.WARNING, __file__, text)
-        if not any(each.blocked for each in tuple(self._watched)):
-            switching.relent(NAME)
 
 
 class Moment(NamedTuple):
