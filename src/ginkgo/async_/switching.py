@@ -9,9 +9,9 @@ Worse is a loop that computes and gives the interpreter away for a microsecond n
 a send, a lock): the thread that waits is woken, finds that it was taken again before it was awake,
 and its 5 ms begin anew. Beside a loop with a stat every 2 ms a request took ten seconds.
 
-So the interval is cut to 50 µs, from :func:`insist` to :func:`relent`: by the control plane while it
-has something to do, and by the watchdog while a loop does not move. A loop that is not kept waiting
-by anybody does not notice: the interval counts only while somebody waits.
+So the interval is cut to 50 µs, from :func:`insist` to :func:`relent`: by the control plane while
+it has something to do, and by the watchdog while a loop does not move. A loop that keeps nobody
+waiting does not notice: the interval counts only while somebody waits.
 """
 
 from __future__ import annotations
