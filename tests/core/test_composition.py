@@ -273,7 +273,8 @@ async def test_a_stop_that_comes_before_the_start_of_what_was_added_is_no_race(w
     await stop.result()
     await adding.result()
     await world.breathe()
-    assert root.states == "a:stopped x:init"
+    # On threads it may be started after all, before the stop begins: then the stop reaches it.
+    assert root.states in ("a:stopped x:init", *(() if world.turns else ("a:stopped x:stopped",)))
 
 
 async def test_a_caller_that_is_killed_while_it_adds_takes_the_child_with_it(world: World):
