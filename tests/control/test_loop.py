@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ginkgo.async_.switching import SOONER
+from ginkgo.async_.switching import SOON
 from ginkgo.control.loop import Loop
 
 
@@ -19,5 +19,5 @@ def test_whatever_it_does_it_gets_the_interpreter_soon_for() -> None:
         loop.run(lambda: bool(found))
     finally:
         loop.close()
-    assert found == [pytest.approx(SOONER)]
+    assert found == [pytest.approx(SOON)]
     assert sys.getswitchinterval() == pytest.approx(usual)

@@ -9,9 +9,10 @@ Worse is a loop that computes and gives the interpreter away for a microsecond n
 a send, a lock): the thread that waits is woken, finds that it was taken again before it was awake,
 and its 5 ms begin anew. Beside a loop with a stat every 2 ms a request took ten seconds.
 
-So the interval is cut to 50 µs, from :func:`insist` to :func:`relent`: by the control plane while
-it has something to do, and by the watchdog while a loop does not move. A loop that keeps nobody
-waiting does not notice: the interval counts only while somebody waits.
+So the interval is cut, from :func:`insist` to :func:`relent`: by the watchdog while a loop does not
+move, to 50 µs; and by the control plane while it has something to do, to ten times that, for beside
+a loop that does move, the two would do little but give way to each other. Who keeps nobody waiting
+does not notice: the interval counts only while somebody waits.
 """
 
 from __future__ import annotations
@@ -19,37 +20,46 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["SOONER", "insist", "relent"]
+__all__ = ["SOON", "SOONER", "insist", "relent"]
+
+SOON = 500e-6
+"""Seconds, the switch interval for whoever has an answer to give."""
 
 SOONER = 50e-6
-"""Seconds, the switch interval while somebody insists; shorter ones CPython cannot measure."""
+"""Seconds, the same beside what is stuck; shorter ones CPython cannot measure."""
 
 # No lock, so that a forked child never finds one held: where two threads come at the same moment
 # one of them may go without, until it insists anew.
-_insisting: set[str] = set()
-_usual: list[float] = []
+_insisting: dict[str, float] = {}
+_usual = _ours = sys.getswitchinterval()  # that of the user; and what it has been made here
 
 
-def insist(who: str) -> None:
+def insist(who: str, interval: float) -> None:
     """Have every thread that waits for the interpreter insist on it soon.
 
     Args:
         who: a name, the same for :func:`relent`.
+        interval: seconds, :data:`SOON` or :data:`SOONER`.
     """
-    _insisting.add(who)
-    now = sys.getswitchinterval()
-    if not _usual and now > SOONER:
-        _usual.append(now)
-        sys.setswitchinterval(SOONER)
+    if _insisting.get(who) != interval:
+        _insisting[who] = interval
+        _apply()
 
 
 def relent(who: str) -> None:
     """Take that back; the interval of before comes back with the last one who insisted."""
-    _insisting.discard(who)
-    if not _insisting and _usual:
-        before = _usual.pop()
-        if abs(sys.getswitchinterval() - SOONER) < 1e-6:  # else the user has set another meanwhile
-            sys.setswitchinterval(before)
+    if _insisting.pop(who, None) is not None:
+        _apply()
+
+
+def _apply() -> None:
+    global _usual, _ours
+    now = sys.getswitchinterval()
+    if abs(now - _ours) > 1e-6:  # the user has set another meanwhile
+        _usual = now
+    _ours = min(_usual, *_insisting.values()) if _insisting else _usual
+    if _ours != now:
+        sys.setswitchinterval(_ours)
 
 
 def _forget() -> None:

@@ -97,7 +97,7 @@ class Loop:
         """Run until `finished()`, which is asked after every round."""
         while not finished():
             ready = self._poller.poll(self._time_left())
-            switching.insist(NAME)
+            switching.insist(NAME, switching.SOON)
             for fd, mask in ready:
                 handler = self._handlers.get(fd)
                 if handler is not None:  # None: closed by an earlier event of this round

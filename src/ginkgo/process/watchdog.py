@@ -178,7 +178,7 @@ class Watchdog:
         """Look at all loops; returns in how many seconds to do so again, -1 for when it rings."""
         soonest = min((self._look_at(each) for each in tuple(self._watched)), default=NEVER)
         if any(each.stood for each in tuple(self._watched)):
-            switching.insist(NAME)
+            switching.insist(NAME, switching.SOONER)
         else:
             switching.relent(NAME)
         return -1 if soonest == NEVER else soonest
