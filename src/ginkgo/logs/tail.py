@@ -136,7 +136,7 @@ class Follower:
             self._take(fd)
         except TargetNotFound:
             pass  # it will come
-        except BaseException:
+        except BaseException:  # raised again: whatever it was, the file is not left open
             self.close()
             raise
 

@@ -100,7 +100,7 @@ def open_own(
             raise _in_the_way(shown, "a file with a second name (hard link)")
         if stat.S_IMODE(found.st_mode) != mode:
             os.fchmod(fd, mode)
-    except BaseException:
+    except BaseException:  # raised again: whatever it was, the file is not left open
         os.close(fd)
         raise
     return fd

@@ -126,7 +126,7 @@ def configure(
         told = validation.placed(error)  # while what it blames is still to be found
         settings.restore(before)
         raise told from error
-    except BaseException:
+    except BaseException:  # raised again: nothing may leave half of a configuration
         settings.restore(before)
         raise
     new_logs.apply()

@@ -73,7 +73,7 @@ class Pidfile:
         try:
             owners = {os.geteuid(), self._owner[0]}
             fd = open_own(name, self.path, owners, mode=self._mode, dir_fd=self._folder)
-        except BaseException:
+        except BaseException:  # raised again: whatever it was, nothing is left open
             self._close()
             raise
         self._fd = fd
@@ -84,7 +84,7 @@ class Pidfile:
         except OSError as error:
             self._close()
             raise cannot_create(self.path, error) from error
-        except BaseException:
+        except BaseException:  # raised again: whatever it was, nothing is left locked
             self._close()
             raise
         self._pid = os.getpid()

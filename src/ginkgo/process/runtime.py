@@ -148,7 +148,7 @@ class RuntimeFolder:
             if made:
                 os.fchmod(fd, 0o700)
             _check_private(path, os.fstat(fd), {me, owner[0]})
-        except BaseException:
+        except BaseException:  # raised again: whatever it was, the folder is not left open
             os.close(fd)
             raise
         return cls(path, fd, owner)
@@ -183,7 +183,7 @@ class RuntimeFolder:
         except OSError as error:
             os.close(fd)
             raise cannot_create(os.path.join(self.path, LOCK), error) from error
-        except BaseException:
+        except BaseException:  # raised again: whatever it was, the lock is not kept
             os.close(fd)
             raise
         self._lock = fd
@@ -298,7 +298,7 @@ def _open_parent(parent: str) -> int:
             if made:
                 os.fchmod(fd, 0o755 if shared else 0o700)
         _check_parent(parent, os.fstat(fd))
-    except BaseException:
+    except BaseException:  # raised again: whatever it was, the folder is not left open
         os.close(fd)
         raise
     return fd

@@ -142,7 +142,7 @@ class ASGIServer(ProtocolServer):
             lifespan.main = self._living(lifespan.main)
         try:
             await lifespan.startup()
-        except BaseException:
+        except BaseException:  # raised again, a cancellation too
             await self._end_life()  # uvicorn lets it go on
             raise
         if lifespan.should_exit:
@@ -187,7 +187,7 @@ class ASGIServer(ProtocolServer):
             began = monotonic()
             try:
                 return await application(scope, receive, send)
-            except Exception:
+            except Exception:  # raised again: it is counted here, and told by uvicorn
                 self._request_failed()
                 raise
             finally:

@@ -48,7 +48,7 @@ class StreamClient(Reconnecting):
                 )
                 secured.do_handshake()
                 return secured
-            except BaseException:
+            except BaseException:  # raised again, a greenlet's end too: no connection is left open
                 (secured or connection).hang_up()
                 raise
 
@@ -72,6 +72,6 @@ def _opened(family: int, sockaddr: Any) -> Connection:
         if family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
-    except BaseException:
+    except BaseException:  # raised again, a greenlet's end too: no connection is left open
         connection.hang_up()
         raise
