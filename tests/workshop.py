@@ -175,6 +175,17 @@ class Workshop:
         self.programs.append(program)
         return program
 
+    def piped(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command that reads what the test writes; stdout is a pipe, stderr is ours."""
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
     def marked(self) -> list[int]:
         """The processes that carry this workshop's mark."""
         mark = f"GINKGO_TEST_ID={self.mark}".encode()

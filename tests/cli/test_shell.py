@@ -185,14 +185,7 @@ def test_on_a_terminal_it_has_prompts_and_hears_of_the_end(shop: Workshop, end: 
 
 def test_many_may_come_in_and_none_sees_the_output_of_another(shop: Workshop) -> None:
     program = begin(shop, "gevent", "--set", "backdoor=True")
-    slow = subprocess.Popen(
-        ["ginkgoctl", "app.App", "shell"],
-        cwd=shop.folder,
-        env=shop.env,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    slow = shop.piped("ginkgoctl", "app.App", "shell")
     assert slow.stdin is not None and slow.stdout is not None
     wait = "import os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.02)\n\n"
     slow.stdin.write(f"print('slow')\n{wait}print('over')\n")

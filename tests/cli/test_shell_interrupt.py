@@ -196,14 +196,7 @@ def test_a_statement_ends_with_the_shell_that_it_was_typed_in(shop: Workshop, ba
 
 def test_from_a_pipe_ctrl_c_ends_the_client(shop: Workshop) -> None:
     program = begin(shop, "gevent")
-    client = subprocess.Popen(
-        ["ginkgoctl", "app.App", "shell"],
-        cwd=shop.folder,
-        env=shop.env,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    client = shop.piped("ginkgoctl", "app.App", "shell")
     assert client.stdin is not None and client.stdout is not None
     client.stdin.write("call(print, 'busy')\nexec('while True: pass')\n")
     client.stdin.flush()

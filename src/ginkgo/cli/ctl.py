@@ -76,24 +76,12 @@ def main(argv: list[str] | None = None) -> int:
         from .candidates import print_candidates
 
         return print_candidates(arguments[1:])
-    from .output import abandon_stdout, have_streams, prepare, print_error, unprintable
+    from .output import carry_out, have_streams, prepare
 
     have_streams()
     prepare(sys.stdout)
     prepare(sys.stderr)
-    try:
-        status = _carry_out(arguments)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        abandon_stdout()
-        return 141
-    except OSError as error:
-        told = unprintable(error)
-        print_error("ginkgoctl", told, as_json="--json" in arguments)
-        return told.status
-    return status
+    return carry_out("ginkgoctl", partial(_carry_out, arguments), as_json="--json" in arguments)
 
 
 def _carry_out(arguments: list[str]) -> int:

@@ -46,22 +46,10 @@ examples:
 def main(argv: list[str] | None = None) -> int:
     """The console script. Returns the exit status (sysexits(3))."""
     arguments = sys.argv[1:] if argv is None else argv
-    from .output import abandon_stdout, have_streams, print_error, unprintable
+    from .output import carry_out, have_streams
 
     have_streams()
-    try:
-        status = _carry_out(arguments)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        abandon_stdout()
-        return 141
-    except OSError as error:
-        told = unprintable(error)
-        print_error("ginkgo", told)
-        return told.status
-    return status
+    return carry_out("ginkgo", lambda: _carry_out(arguments))
 
 
 def _carry_out(arguments: list[str]) -> int:

@@ -115,6 +115,29 @@ def have_streams() -> None:
         open_standard_descriptors()
 
 
+def carry_out(program: str, work: Callable[[], int], *, as_json: bool = False) -> int:
+    """Do what a console script does, and return its exit status.
+
+    Args:
+        program: its name, for what is told where its output cannot be written.
+        work: does it, and returns the status.
+        as_json: whether errors are told as JSON.
+    """
+    try:
+        status = work()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        abandon_stdout()
+        return 141
+    except OSError as error:
+        told = unprintable(error)
+        print_error(program, told, as_json=as_json)
+        return told.status
+    return status
+
+
 def unprintable(error: OSError) -> SystemFailure:
     """Return what to tell where the standard output could not be written.
 
